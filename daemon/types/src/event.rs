@@ -1,0 +1,317 @@
+//! The one log of a session. Every event is journaled before anybody sees it.
+//!
+//! Two views of it: *presented*, the orderly stream for people (Algorithm 2 of
+//! Interactive Speculative Planning, as planner.md corrects it), and *trace*, which has
+//! every launch, answer, cancel and squash, with times.
+
+use crate::{
+    Action, CallId, CommitId, Digest, ExecutionId, NodeId, Observation, PrefixId, Role, Source,
+    StepIndex, Time,
+};
+use serde::{Deserialize, Serialize};
+
+/// One journaled event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the session's log, from 1, without gaps.
+    pub sequence: u64,
+    /// When it happened, in session time.
+    pub at: Time,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Which stream an event belongs to. The trace has all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Shown to people.
+    Presented,
+    /// Only in the full log.
+    Trace,
+}
+
+/// How a call of an agent ended. Every call ends exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskEnd {
+    /// Its answer was used.
+    Used,
+    /// It was cancelled, or its answer was dropped.
+    Dropped,
+    /// It failed.
+    Failed,
+}
+
+/// How an execution ended. Every execution ends exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionEnd {
+    /// Its step was verified.
+    Used,
+    /// It was squashed.
+    Dropped,
+    /// It did not end in an observation that could be used.
+    Failed,
+}
+
+/// What an agent's answer cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Prompt tokens.
+    pub input_tokens: u64,
+    /// Prompt tokens that came from a cache.
+    pub cached_input_tokens: u64,
+    /// Generated tokens.
+    pub output_tokens: u64,
+    /// Cost in millionths of the configured currency.
+    pub cost_micros: u64,
+}
+
+/// One changed path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathChange {
+    /// Relative to the workspace, `/`-separated.
+    pub path: String,
+    /// What happened to it.
+    pub kind: ChangeKind,
+}
+
+/// What happened to a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is new.
+    Created,
+    /// Its content or link target is another.
+    Modified,
+    /// It is gone.
+    Deleted,
+    /// It came from another path of the workspace.
+    Renamed {
+        /// Where it was, relative to the workspace.
+        from: String,
+    },
+    /// Only its mode or times are other.
+    Attributes,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+#[expect(
+    missing_docs,
+    reason = "the fields are named by the words of planner.md"
+)]
+pub enum EventKind {
+    /// The session was opened.
+    Opened {
+        workspace: String,
+        task: String,
+        policy: String,
+        depth: u32,
+    },
+    /// An agent took a role, or took it again.
+    AgentAttached {
+        role: Role,
+        agent: String,
+        model: String,
+        capacity: u32,
+        reattached: bool,
+    },
+    /// An agent's stream ended. Its calls wait for `reattach_ms`, then fail.
+    AgentDetached {
+        role: Role,
+        agent: String,
+        reattach_ms: u64,
+    },
+    /// The re-attach window is over.
+    AgentLost { role: Role, agent: String },
+
+    /// A call of an agent was launched.
+    Asked {
+        call: CallId,
+        role: Role,
+        step: StepIndex,
+        prefix: PrefixId,
+    },
+    /// An agent answered; the answer may still be dropped.
+    Answered {
+        call: CallId,
+        role: Role,
+        step: StepIndex,
+        action: Action,
+        usage: Usage,
+    },
+    /// A call ended.
+    CallEnded {
+        call: CallId,
+        role: Role,
+        step: StepIndex,
+        end: AskEnd,
+        reason: String,
+    },
+    /// Policy decided a call of a tool.
+    PolicyDecided {
+        node: NodeId,
+        step: StepIndex,
+        speculative: bool,
+        decision: String,
+        policies: Vec<String>,
+        reason: String,
+    },
+    /// An action was started.
+    ExecutionStarted {
+        execution: ExecutionId,
+        node: NodeId,
+        step: StepIndex,
+        speculative: bool,
+    },
+    /// An action ended; the observation may still be dropped.
+    ExecutionFinished {
+        execution: ExecutionId,
+        node: NodeId,
+        step: StepIndex,
+        elapsed_us: u64,
+        observation: Digest,
+        changes: Digest,
+    },
+    /// An action was not executed, or not to an end: held by policy, or stopped by a
+    /// limit that verified work would not have met. It runs at its verdict.
+    NotExecuted {
+        execution: ExecutionId,
+        node: NodeId,
+        step: StepIndex,
+        reason: String,
+    },
+    /// An execution was accounted for.
+    ExecutionEnded {
+        execution: ExecutionId,
+        node: NodeId,
+        step: StepIndex,
+        end: ExecutionEnd,
+    },
+    /// A node left the tree without being verified.
+    Squashed {
+        node: NodeId,
+        step: StepIndex,
+        reason: String,
+    },
+
+    /// a_i: what the approximation agent proposes.
+    Proposed {
+        step: StepIndex,
+        node: NodeId,
+        prefix: PrefixId,
+        action: Action,
+    },
+    /// What executing a presented node returned.
+    Observed {
+        step: StepIndex,
+        node: NodeId,
+        observation: Observation,
+    },
+    /// The step's verdict is awaited; it can be interrupted.
+    Waiting { step: StepIndex, prefix: PrefixId },
+    /// t_i or u_i: the step's action. `corrects` is the node that it replaces.
+    Answer {
+        step: StepIndex,
+        node: NodeId,
+        source: Source,
+        action: Action,
+        matched: bool,
+        corrects: Option<NodeId>,
+    },
+    /// The step's action is decided. Nothing of it was in the workspace before.
+    Decided {
+        step: StepIndex,
+        node: NodeId,
+        source: Source,
+        action: Action,
+    },
+    /// A review window is open until then.
+    ReviewOpened {
+        step: StepIndex,
+        node: NodeId,
+        until: Time,
+    },
+    /// A person is deciding this step; T's answer is shown, but is no verdict.
+    Claimed { step: StepIndex, until: Time },
+    /// The claim ended.
+    Unclaimed { step: StepIndex, reason: String },
+    /// The owner is asked.
+    Question {
+        step: StepIndex,
+        node: NodeId,
+        question: String,
+    },
+    /// The step left the tree: decided, executed, reviewed, recorded.
+    Verified {
+        step: StepIndex,
+        node: NodeId,
+        delta: Digest,
+        changed: Vec<PathChange>,
+    },
+    /// The step's changes are in the workspace.
+    Committed {
+        step: StepIndex,
+        commit: CommitId,
+        changed: Vec<PathChange>,
+    },
+    /// The session waits for its owner. `retry` asks again.
+    Stalled {
+        step: StepIndex,
+        reason: String,
+        hint: String,
+    },
+    /// The session goes on after a stall.
+    Continued { reason: String },
+    /// The owner paused the session.
+    Paused,
+    /// The owner resumed the session.
+    Resumed,
+    /// An interrupt, an answer or a message was refused.
+    Refused { what: String, reason: String },
+    /// The plan ended.
+    Ended {
+        reason: String,
+        answer: Option<String>,
+        steps: u32,
+    },
+    /// With `commit = session`: what became of the changes.
+    Finished {
+        outcome: String,
+        commit: Option<CommitId>,
+        changed: Vec<PathChange>,
+    },
+    /// The daemon stopped before the session ended.
+    Interrupted { reason: String },
+}
+
+impl EventKind {
+    /// The view it belongs to.
+    pub fn view(&self) -> View {
+        use EventKind::*;
+        match self {
+            Asked { .. }
+            | Answered { .. }
+            | CallEnded { .. }
+            | PolicyDecided { .. }
+            | ExecutionStarted { .. }
+            | ExecutionFinished { .. }
+            | NotExecuted { .. }
+            | ExecutionEnded { .. }
+            | Squashed { .. } => View::Trace,
+            _ => View::Presented,
+        }
+    }
+
+    /// Whether no event can follow.
+    pub fn is_last(&self) -> bool {
+        matches!(
+            self,
+            EventKind::Finished { .. } | EventKind::Interrupted { .. }
+        )
+    }
+}

@@ -1,0 +1,33 @@
+//! The vocabulary that every part of Forerun shares: ids, actions, canonical JSON,
+//! digests, observations, prefixes, tools, limits, path rules and session events.
+//!
+//! This crate knows nobody: no I/O, no clock, no randomness, no wire format. What is
+//! here is plain data with the checks that make it valid, so that the planner, the
+//! sandbox, the policy and the journal can talk about the same things.
+
+mod action;
+mod digest;
+mod event;
+mod id;
+pub mod json;
+mod limits;
+mod observation;
+mod path_rules;
+mod prefix;
+mod time;
+mod tool;
+
+pub use action::{ASK_USER, Action, ActionKey, ActionKind, TERMINATE};
+pub use digest::{Digest, DigestParseError, Hasher};
+pub use event::{AskEnd, ChangeKind, Event, EventKind, ExecutionEnd, PathChange, Usage, View};
+pub use id::{
+    CallId, CommitId, ExecutionId, IdParseError, NodeId, Role, SessionId, SnapshotId, Source,
+    StepIndex,
+};
+pub use json::{CanonicalJson, JsonError};
+pub use limits::Limits;
+pub use observation::{LimitName, Observation, ObservationStatus};
+pub use path_rules::{PathPattern, PathRule, PathRules, RuleEffect, Touch, TouchDenied, fold};
+pub use prefix::{Entry, PrefixId};
+pub use time::Time;
+pub use tool::{Annotations, Speculation, ToolDescription};
