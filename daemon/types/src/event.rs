@@ -78,6 +78,17 @@ pub struct PathChange {
     pub kind: ChangeKind,
 }
 
+/// One changed path with its difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDiff {
+    /// What changed, and how.
+    pub change: PathChange,
+    /// Whether the content is not text, so that `unified` only names it.
+    pub binary: bool,
+    /// The difference in unified format. Empty if only attributes are other.
+    pub unified: String,
+}
+
 /// What happened to a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

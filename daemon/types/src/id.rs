@@ -153,6 +153,12 @@ impl StepIndex {
     }
 }
 
+impl From<u32> for StepIndex {
+    fn from(index: u32) -> StepIndex {
+        StepIndex(index)
+    }
+}
+
 impl fmt::Display for StepIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

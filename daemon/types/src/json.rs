@@ -176,7 +176,8 @@ fn write_number(text: &str, out: &mut String) -> Result<(), JsonError> {
 }
 
 fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, JsonError> {
-    seed.deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(syntax)
+    seed.deserialize(&mut serde_json::Deserializer::from_str(text))
+        .map_err(syntax)
 }
 
 /// Reads one object's members, each value still as text; refuses a key twice.

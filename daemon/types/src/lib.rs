@@ -19,7 +19,9 @@ mod tool;
 
 pub use action::{ASK_USER, Action, ActionKey, ActionKind, TERMINATE};
 pub use digest::{Digest, DigestParseError, Hasher};
-pub use event::{AskEnd, ChangeKind, Event, EventKind, ExecutionEnd, PathChange, Usage, View};
+pub use event::{
+    AskEnd, ChangeKind, Event, EventKind, ExecutionEnd, FileDiff, PathChange, Usage, View,
+};
 pub use id::{
     CallId, CommitId, ExecutionId, IdParseError, NodeId, Role, SessionId, SnapshotId, Source,
     StepIndex,
@@ -27,7 +29,9 @@ pub use id::{
 pub use json::{CanonicalJson, JsonError};
 pub use limits::Limits;
 pub use observation::{LimitName, Observation, ObservationStatus};
-pub use path_rules::{PathPattern, PathRule, PathRules, RuleEffect, Touch, TouchDenied, fold};
+pub use path_rules::{
+    PathPattern, PathRule, PathRules, RuleEffect, Touch, TouchDenied, extension, fold,
+};
 pub use prefix::{Entry, PrefixId};
 pub use time::Time;
 pub use tool::{Annotations, Speculation, ToolDescription};

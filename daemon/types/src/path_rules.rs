@@ -62,9 +62,9 @@ pub enum RuleEffect {
 pub enum PathPattern {
     /// Everywhere.
     Any,
-    /// This path (folded, absolute as a guest sees it, such as `/workspace/.git/hooks`)
-    /// and everything below it. A write or delete of one of its ancestors counts as
-    /// touching it.
+    /// This path alone (folded, absolute as a guest sees it).
+    Path(String),
+    /// This path, such as `/workspace/.git/hooks`, and everything below it.
     Subtree(String),
     /// Every path with this folded last component.
     Name(String),
@@ -94,17 +94,16 @@ impl PathRules {
     /// Decides one touch. `path` is resolved (no links, no `..`), absolute as the guest
     /// sees it; `folded` is the same path, folded as [`fold`] does.
     ///
+    /// A write or delete also touches every path below it that a forbid names: moving
+    /// or removing a directory must not get around what protects a part of it.
+    ///
     /// # Errors
     /// If a forbid matches or no permit does; names the policy.
     pub fn decide(&self, touch: Touch, path: &str, folded: &str) -> Result<(), TouchDenied> {
-        let matching = |effect| {
-            self.rules.iter().find(move |rule| {
-                rule.effect == effect
-                    && rule.touches.contains(&touch)
-                    && rule
-                        .pattern
-                        .matches(folded, effect == RuleEffect::Forbid && touch != Touch::Read)
-            })
+        let matching = |effect, at: &str| {
+            self.rules
+                .iter()
+                .find(|rule| rule.concerns(effect, touch) && rule.pattern.matches(at, name(at)))
         };
         let denied = |policy: &str| {
             Err(TouchDenied {
@@ -113,34 +112,79 @@ impl PathRules {
                 policy: policy.to_owned(),
             })
         };
-        if let Some(forbid) = matching(RuleEffect::Forbid) {
-            return denied(&forbid.policy);
+        let mut forbid = matching(RuleEffect::Forbid, folded);
+        self.named_below(touch, folded, &mut |named| {
+            forbid = forbid.or_else(|| matching(RuleEffect::Forbid, named));
+        });
+        match forbid {
+            Some(forbid) => denied(&forbid.policy),
+            None if matching(RuleEffect::Permit, folded).is_some() => Ok(()),
+            None => denied(""),
         }
-        if matching(RuleEffect::Permit).is_some() {
-            Ok(())
-        } else {
-            denied("")
+    }
+
+    /// Visits the paths below `folded` that a touch of it touches too: those that the
+    /// forbids of this touch name. None for a read.
+    pub fn named_below<'a>(&'a self, touch: Touch, folded: &str, visit: &mut dyn FnMut(&'a str)) {
+        if touch == Touch::Read {
+            return;
+        }
+        for rule in &self.rules {
+            if rule.concerns(RuleEffect::Forbid, touch) {
+                rule.pattern.visit_paths(&mut |named| {
+                    if named.len() > folded.len() && is_below(named, folded) {
+                        visit(named);
+                    }
+                });
+            }
         }
     }
 }
 
+impl PathRule {
+    fn concerns(&self, effect: RuleEffect, touch: Touch) -> bool {
+        self.effect == effect && self.touches.contains(&touch)
+    }
+}
+
 impl PathPattern {
-    /// `or_above`: a path above a subtree counts as the subtree (for forbidden writes).
-    fn matches(&self, folded: &str, or_above: bool) -> bool {
-        let name = folded.rsplit('/').next().unwrap_or(folded);
+    /// `name` is the last component of `folded`.
+    fn matches(&self, folded: &str, name: &str) -> bool {
         match self {
             PathPattern::Any => true,
-            PathPattern::Subtree(root) => {
-                is_below(folded, root) || (or_above && is_below(root, folded))
-            }
+            PathPattern::Path(path) => folded == path,
+            PathPattern::Subtree(root) => is_below(folded, root),
             PathPattern::Name(wanted) => name == wanted,
-            PathPattern::Extension(wanted) => name
-                .rsplit_once('.')
-                .is_some_and(|(stem, ext)| !stem.is_empty() && ext == wanted),
-            PathPattern::All(patterns) => patterns.iter().all(|p| p.matches(folded, or_above)),
-            PathPattern::AnyOf(patterns) => patterns.iter().any(|p| p.matches(folded, or_above)),
-            PathPattern::Not(pattern) => !pattern.matches(folded, false),
+            PathPattern::Extension(wanted) => extension(name) == wanted,
+            PathPattern::All(patterns) => patterns.iter().all(|p| p.matches(folded, name)),
+            PathPattern::AnyOf(patterns) => patterns.iter().any(|p| p.matches(folded, name)),
+            PathPattern::Not(pattern) => !pattern.matches(folded, name),
         }
+    }
+
+    fn visit_paths<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
+        match self {
+            PathPattern::Path(path) | PathPattern::Subtree(path) => visit(path),
+            PathPattern::All(patterns) | PathPattern::AnyOf(patterns) => {
+                patterns.iter().for_each(|p| p.visit_paths(visit));
+            }
+            PathPattern::Not(pattern) => pattern.visit_paths(visit),
+            PathPattern::Any | PathPattern::Name(_) | PathPattern::Extension(_) => {}
+        }
+    }
+}
+
+/// The last component of a path.
+fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// What follows the last dot of a name; empty for a name without one, or with one at
+/// its start only.
+pub fn extension(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => extension,
+        _ => "",
     }
 }
 
@@ -151,15 +195,27 @@ fn is_below(path: &str, root: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Folds a path for comparison: Unicode NFC, then simple lower case, so that a name
-/// that some file system would take for a protected one is treated like it.
+/// Folds a path for comparison: Unicode NFC, then without case, then without the
+/// invisible characters that some file systems ignore, so that a name that one of them
+/// would take for a protected one is treated like it. Folding twice changes nothing.
 pub fn fold(path: &str) -> String {
     use unicode_normalization::UnicodeNormalization;
     if path.is_ascii() {
         return path.to_ascii_lowercase();
     }
-    let composed: String = path.nfc().collect();
-    composed.to_lowercase().nfc().collect()
+    // By way of upper case, or letters such as U+017F (long s) would keep apart.
+    let visible: String = path.chars().filter(|c| !is_ignorable(*c)).nfc().collect();
+    let folded = visible.to_lowercase().to_uppercase().to_lowercase();
+    folded.nfc().collect()
+}
+
+/// Characters without a shape of their own (the common part of Unicode's
+/// `Default_Ignorable_Code_Point`).
+fn is_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -201,6 +257,45 @@ mod tests {
         assert!(!allows(Touch::Delete, "/workspace/.git"));
         assert!(allows(Touch::Write, "/workspace/.git/hooks-of-mine"));
         assert!(allows(Touch::Write, "/workspace/.git/index"));
+    }
+
+    #[test]
+    fn names_that_some_file_system_takes_for_another_fold_alike() {
+        for name in [
+            ".git/hoo\u{212a}s",
+            ".git/hook\u{17f}",
+            ".g\u{200d}it/HOOKS",
+            ".git/hooks\u{fe0f}",
+        ] {
+            assert_eq!(fold(name), ".git/hooks", "{name:?}");
+        }
+        assert_eq!(fold("e\u{301}"), fold("\u{c9}"));
+        assert_ne!(fold("caf\u{e9}"), fold("cafe"));
+    }
+
+    #[test]
+    fn an_exception_from_a_forbid_holds_below_and_not_above() {
+        let inside = |root: &str| PathPattern::Subtree(root.into());
+        let forbid = PathPattern::All(vec![
+            inside("/workspace/vendor"),
+            PathPattern::Not(Box::new(inside("/workspace/vendor/ours"))),
+        ]);
+        let mut rules = rules();
+        rules.rules[1].pattern = forbid;
+        let allows = |path: &str| rules.decide(Touch::Delete, path, path).is_ok();
+        assert!(allows("/workspace/vendor/ours/a"));
+        assert!(!allows("/workspace/vendor/theirs/a"));
+        assert!(!allows("/workspace/vendor"));
+        assert!(!allows("/workspace"));
+        assert!(allows("/workspace/vendored"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn folding_twice_changes_nothing(path in "\\PC{0,12}") {
+            let once = fold(&path);
+            proptest::prop_assert_eq!(fold(&once), once);
+        }
     }
 
     #[test]

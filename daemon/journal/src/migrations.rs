@@ -1,0 +1,142 @@
+//! The database's schema: a frozen list of forward migrations, each run in a
+//! transaction of its own.
+//!
+//! **Invariant:** an entry of the list is never changed once it has shipped; a change of
+//! the schema is a new entry. A test holds the digest of each.
+
+use crate::JournalError;
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+
+/// Marks a database file as a journal (`PRAGMA application_id`): "Frrn".
+const APPLICATION_ID: i32 = 0x4672_726e;
+
+/// The migrations: entry `n` leads from version `n` to version `n + 1`.
+pub(crate) const MIGRATIONS: &[&str] = &["
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE sessions (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        record TEXT NOT NULL,
+        state TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        last BLOB NOT NULL,
+        head BLOB NOT NULL
+    );
+    CREATE TABLE events (
+        session INTEGER NOT NULL REFERENCES sessions (number),
+        sequence INTEGER NOT NULL,
+        at_us INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        link BLOB NOT NULL,
+        PRIMARY KEY (session, sequence)
+    );
+    CREATE TABLE deltas (
+        session INTEGER NOT NULL REFERENCES sessions (number),
+        step INTEGER NOT NULL,
+        bytes BLOB NOT NULL,
+        PRIMARY KEY (session, step)
+    );
+    CREATE TABLE intents (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        workspace BLOB NOT NULL,
+        session TEXT,
+        step INTEGER,
+        intent TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('recorded', 'applied', 'reverted'))
+    );
+    CREATE INDEX intents_unfinished ON intents (workspace, id) WHERE state = 'recorded';
+    CREATE TABLE replies (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        scope TEXT NOT NULL,
+        name TEXT NOT NULL,
+        request BLOB NOT NULL,
+        reply BLOB NOT NULL,
+        UNIQUE (scope, name)
+    );
+"];
+
+/// Brings the database to the newest version.
+pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), JournalError> {
+    let known = MIGRATIONS.len() as i64;
+    let found = version(connection, path)?;
+    if found > known {
+        return Err(JournalError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    for (from, migration) in (0..).zip(MIGRATIONS).skip(found as usize) {
+        apply(connection, from, migration)
+            .map_err(JournalError::database("migrate the journal"))?;
+    }
+    Ok(())
+}
+
+fn apply(connection: &mut Connection, from: i64, migration: &str) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if from == 0 {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.execute_batch("CREATE TABLE schema (version INTEGER NOT NULL)")?;
+        transaction.execute("INSERT INTO schema VALUES (0)", [])?;
+    }
+    transaction.execute_batch(migration)?;
+    transaction.execute("UPDATE schema SET version = ?1", [from + 1])?;
+    transaction.commit()
+}
+
+/// The version of the database; 0 for an empty one.
+fn version(connection: &Connection, path: &Path) -> Result<i64, JournalError> {
+    let foreign = |found: String| JournalError::NotAJournal {
+        path: path.to_owned(),
+        found,
+    };
+    let read = || -> rusqlite::Result<(i32, i64)> {
+        let application =
+            connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let tables =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((application, tables))
+    };
+    match read() {
+        Ok((0, 0)) => Ok(0),
+        Ok((APPLICATION_ID, _)) => connection
+            .query_row("SELECT version FROM schema", [], |row| row.get(0))
+            .map_err(|error| foreign(format!("its schema version can not be read ({error})"))),
+        Ok(_) => Err(foreign("it is the database of another program".to_owned())),
+        Err(error) => match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => {
+                Err(foreign("it is not a database".to_owned()))
+            }
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                Err(foreign("the database is damaged".to_owned()))
+            }
+            _ => Err(JournalError::database("open the journal")(error)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forerun_types::Digest;
+
+    #[test]
+    fn shipped_migrations_are_frozen() {
+        let digests: Vec<_> = MIGRATIONS
+            .iter()
+            .map(|text| Digest::of(text).short())
+            .collect();
+        assert_eq!(digests, ["8ae2163eb7c7"]);
+    }
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let path = Path::new("memory");
+        migrate(&mut connection, path).unwrap();
+        migrate(&mut connection, path).unwrap();
+        assert_eq!(version(&connection, path).unwrap(), MIGRATIONS.len() as i64);
+    }
+}

@@ -1,0 +1,43 @@
+//! What a session's planner is told once, at its start.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The settings of one session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// k: how many steps may be undecided at once. With 1 planning does not overlap, but
+    /// a_i executes while T(i) thinks; 0 is `off`: one step at a time, and the
+    /// approximation agent is never asked.
+    pub depth: u32,
+    /// How the k undecided steps move along the plan.
+    pub window: Window,
+    /// How long a decided step can still be replaced by the user. Zero: no window.
+    pub review: Duration,
+    /// The plan ends when this many steps are verified, if nothing ended it before.
+    pub max_steps: u32,
+}
+
+/// How the k undecided steps move along the plan (rule 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// Step i may start when step i-k is decided.
+    #[default]
+    Sliding,
+    /// As in Interactive Speculative Planning: a new window starts when all k steps are
+    /// decided, or when one of them turned out to be wrong.
+    Barrier,
+}
+
+impl Default for Config {
+    /// The preset `isp`: depth 4, sliding, no review.
+    fn default() -> Self {
+        Config {
+            depth: 4,
+            window: Window::Sliding,
+            review: Duration::ZERO,
+            max_steps: 100,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the planner is told. Everything that is not pure happened before: actions are
+//! canonical, prefixes are hashed, users are authorised.
+
+use forerun_types::{ActionKey, ActionKind, CallId, Digest, ExecutionId, NodeId, PrefixId, Role};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// One thing that happened. Ties (equal times) are fed in the order user, target,
+/// approximation, executions (rule 13).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// A role has an agent, or its capacity is another one. For a session that stalled
+    /// because of its target it is a retry.
+    AgentAttached {
+        /// What the agent does.
+        role: Role,
+        /// How many calls of that role it takes at once; 0 counts as 1.
+        capacity: u32,
+    },
+    /// A role has no agent any more: the re-attach window is over. Its calls in flight
+    /// have failed by this; no [`Input::Failed`] is needed for them.
+    AgentLost {
+        /// What the agent did.
+        role: Role,
+    },
+    /// An agent answered a call.
+    Answered {
+        /// The call.
+        call: CallId,
+        /// Its answer.
+        candidate: Candidate,
+    },
+    /// A call failed; this covers idle and total deadlines, which the server keeps.
+    Failed {
+        /// The call.
+        call: CallId,
+        /// How it failed.
+        failure: Failure,
+    },
+    /// An execution ended.
+    Executed {
+        /// The execution.
+        execution: ExecutionId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The step that was to retire is recorded, or could not be.
+    Retired {
+        /// The node that [`crate::Effect::Retire`] named.
+        node: NodeId,
+        /// What became of it.
+        result: RetireResult,
+    },
+    /// Time went by: [`crate::Planner::next_timeout`] is reached.
+    Tick,
+}
+
+/// An action, as far as the planner has to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its identity; what the `exact` matcher compares.
+    pub action: ActionKey,
+    /// Its meaning.
+    pub kind: ActionKind,
+}
+
+impl Candidate {
+    /// The matcher `exact`, the one predicate that accepts, cancels and accounts:
+    /// equal actions; `terminate` matches by name (rule 7).
+    pub fn matches(&self, other: &Candidate) -> bool {
+        self.action == other.action
+            || (self.kind == ActionKind::Terminate && other.kind == ActionKind::Terminate)
+    }
+}
+
+/// How a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// May succeed if it is asked again.
+    Transient {
+        /// For people.
+        reason: String,
+    },
+    /// The agent's provider wants fewer calls. No failure: it is asked again later.
+    RateLimited {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Asking again is pointless before somebody changed something.
+    Permanent {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It ended in an observation (which may well be an error).
+    Completed {
+        /// Digest of the observation.
+        observation: Digest,
+        /// Digest of the net changes.
+        changes: Digest,
+        /// The prefix below the node, hashed at the edge.
+        next: PrefixId,
+    },
+    /// Policy holds it, or a limit stopped it that verified work would not have met
+    /// (rule 11). The node becomes a leaf and is executed at its verdict.
+    NotExecuted {
+        /// For people.
+        reason: String,
+    },
+    /// The daemon could not run it at all. Of verified work this stalls the session; of
+    /// speculative work it is like [`Outcome::NotExecuted`].
+    Failed {
+        /// For people.
+        reason: String,
+    },
+}
+
+/// What became of a step that was to retire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetireResult {
+    /// It is recorded.
+    Done,
+    /// It could not be recorded, and the workspace is as it was before: somebody changed
+    /// what it changes, or a path cannot be written.
+    Conflict {
+        /// For people; names the path.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
+}

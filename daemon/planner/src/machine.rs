@@ -1,0 +1,580 @@
+//! The state machine of one session.
+//!
+//! ```text
+//! node     Proposed ──execute──▶ Executing ──completed──▶ Executed
+//!             ▲  ▲                  │                        │
+//!             │  └─ parent changed ─┼────────────────────────┤ (run again; the last result counts)
+//!             │                     └─not executed─▶ Leaf ───┘ (executed when decided)
+//!             └───────────────────── conflict ◀── Retiring
+//! step     (no slot) ─open─▶ Speculative ─▶ Awaited ─decide─▶ InReview ─▶ Decided ─▶ Retiring ─▶ Verified
+//!                                 ▲            ▲                 │
+//!                                 └────────────┴─ an earlier step was replaced, or observed something else
+//! call     (none) ─ask─▶ InFlight ─answer─▶ Answered ─▶ used | dropped
+//!                            └─ cancelled ─▶ dropped;  failed ─▶ failed
+//! session  Running ⇄ Stalled;  Running | Stalled ⇄ Paused;  each ─stop─▶ Stopping ─▶ Ended
+//! ```
+//!
+//! How it works: an input or an interrupt is first *recorded* in the tree, then
+//! [`Planner::advance`] applies the rules until none applies any more. What is recorded
+//! while the session is paused waits there, which is all that a pause is.
+//!
+//! Transitions in words, in the order in which `advance` tries them:
+//! - *expire*: a claim whose time is over ends.
+//! - *compare* (rule 4): where a verdict is known, the candidate that matches stays with all
+//!   below it; any other is squashed with all below it, and the verdict's action becomes the
+//!   node, executed at once, speculatively if its step is not decided yet. During a claim T's
+//!   answer only stands beside the path.
+//! - *present*, then *decide* (rules 5 and 12): the lowest undecided step is decided if it has a
+//!   verdict and every step before it is decided and has an observation that holds.
+//! - *review*: windows open and close one after another.
+//! - *open and ask* (rules 1 and 3): the next step starts on the observation of the one before.
+//!   The slot of the lowest undecided step is opened even if nobody can be asked, so that the
+//!   user can decide it.
+//! - *execute*: what has a parent that holds. A leaf, once decided.
+//! - *retire*: the first step, if it is decided, reviewed and executed. One at a time.
+//! - *stall*: the lowest undecided step can get no verdict from T.
+//!
+//! When a node is executed again (its parent's changes are others, or it conflicted): the same
+//! observation keeps everything below and executes it again only if the changes differ; another
+//! observation drops all below, decisions included (rule 6).
+//!
+//! **Invariant:** while paused nothing is launched, decided or retired.
+//! **Invariant:** an undecided step has at most `depth - 1` undecided steps before it.
+//! **Invariant:** at the end every call and every execution is accounted for.
+//!
+//! Deadlines of agents are the server's; it reports them as failures.
+
+mod rules;
+
+use crate::agents::{APPROXIMATION_TRIES, Approximation, TARGET_TRIES, Target};
+use crate::clockwork::{self, Clock};
+use crate::ledger::Ledger;
+use crate::tree::{Call, Node, Observed, Proposal, Review, Run, Tree};
+use crate::window::Guard;
+use crate::{
+    Admission, Candidate, Config, Counters, Effect, EndReason, Failure, Input, Interrupt, Outcome,
+    Presented, Refusal, RetireResult, State, StepFacts, StepView,
+};
+use forerun_types::{
+    ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role, Source,
+    StepIndex, Time,
+};
+use std::time::Duration;
+
+/// The planner of one session.
+#[derive(Clone, Debug)]
+pub struct Planner {
+    config: Config,
+    clock: Clock,
+    tree: Tree,
+    window: Guard,
+    ledger: Ledger,
+    approximation: Approximation,
+    target: Target,
+    head: Head,
+    stall: Option<Stall>,
+    stopping: bool,
+    ended: bool,
+}
+
+/// The last verified step.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    node: Option<NodeId>,
+    /// What comes after it is asked on this; `None` if nothing can come after it.
+    next: Option<PrefixId>,
+}
+
+/// Why the session waits for its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stall {
+    step: StepIndex,
+    cause: Cause,
+    reason: String,
+    hint: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// T gives no verdict for this prefix.
+    Target(PrefixId),
+    /// This decided node can not be executed or recorded.
+    Step(NodeId),
+}
+
+const MISMATCH: &str = "another answer is the verdict";
+const CHANGED: &str = "the step before it changed";
+const ANSWERED: &str = "the target answered first";
+const BY_USER: &str = "the user decided";
+const STOPPED: &str = "the session was stopped";
+
+impl Planner {
+    /// A session that has not begun; `root` is the prefix of step 0.
+    pub fn new(config: Config, root: PrefixId) -> Planner {
+        Planner {
+            clock: Clock::default(),
+            tree: Tree::default(),
+            window: Guard::new(config.window),
+            ledger: Ledger::default(),
+            approximation: Approximation::default(),
+            target: Target::default(),
+            head: Head {
+                node: None,
+                next: Some(root),
+            },
+            stall: None,
+            stopping: false,
+            ended: false,
+            config,
+        }
+    }
+
+    /// Takes note of an input, and says what is to be done. Unknown and late ids are
+    /// counted and otherwise ignored.
+    pub fn handle(&mut self, now: Time, input: Input) -> Vec<Effect> {
+        self.clock.observe(now);
+        match input {
+            Input::AgentAttached { role, capacity } => self.attached(role, capacity),
+            Input::AgentLost { role } => self.lost(role),
+            Input::Answered { call, candidate } => self.answered(call, candidate),
+            Input::Failed { call, failure } => self.failed(call, failure),
+            Input::Executed { execution, outcome } => self.executed(execution, outcome),
+            Input::Retired { node, result } => self.retired(node, result),
+            Input::Tick => {}
+        }
+        self.advance();
+        self.ledger.take()
+    }
+
+    /// Does what the user wants, if it is possible now.
+    ///
+    /// # Errors
+    /// If it is not; the refusal says which state it would have needed, and nothing has
+    /// changed.
+    pub fn interrupt(&mut self, now: Time, interrupt: Interrupt) -> Result<Vec<Effect>, Refusal> {
+        self.admission().check(&interrupt)?;
+        self.clock.observe(now);
+        match interrupt {
+            Interrupt::Claim { step, ttl, .. } => self.claim(step, ttl),
+            Interrupt::Unclaim { step } => self.unclaim(step),
+            Interrupt::Replace {
+                step, candidate, ..
+            } => self.choose(step, candidate),
+            Interrupt::Accept { step, node } => self.accept(step, node),
+            Interrupt::Retry => self.retry("retry"),
+            Interrupt::Pause => {
+                self.clock.pause();
+                self.ledger.present(Presented::Paused);
+            }
+            Interrupt::Resume => {
+                let pause = self.clock.resume();
+                self.ledger.present(Presented::Resumed);
+                clockwork::postpone(&mut self.tree, &mut self.ledger, pause);
+            }
+            Interrupt::Stop => self.stop(),
+        }
+        self.advance();
+        Ok(self.ledger.take())
+    }
+
+    /// When [`Input::Tick`] is due, if nothing comes before. `None`: not at all.
+    pub fn next_timeout(&self) -> Option<Time> {
+        if self.ended || self.stopping || self.clock.is_paused() {
+            return None;
+        }
+        let now = self.clock.now();
+        let timeouts = [
+            clockwork::next_end(&self.tree),
+            self.approximation.timeout(now),
+            self.target.timeout(now),
+        ];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// What the session is doing.
+    pub fn state(&self) -> State {
+        if self.ended {
+            return State::Ended;
+        }
+        if self.stopping {
+            return State::Stopping;
+        }
+        if self.clock.is_paused() {
+            return State::Paused;
+        }
+        match &self.stall {
+            None => State::Running,
+            Some(stall) => State::Stalled {
+                step: stall.step,
+                reason: stall.reason.clone(),
+                hint: stall.hint.clone(),
+            },
+        }
+    }
+
+    /// The node of the last verified step.
+    pub fn head(&self) -> Option<NodeId> {
+        self.head.node
+    }
+
+    /// How many steps are verified.
+    pub fn verified(&self) -> u32 {
+        self.tree.first().0
+    }
+
+    /// The steps that are not verified, in order.
+    pub fn steps(&self) -> Vec<StepView> {
+        let views = self
+            .tree
+            .slots()
+            .iter()
+            .enumerate()
+            .map(|(position, slot)| {
+                let node = slot.node.as_ref();
+                StepView {
+                    step: slot.step,
+                    prefix: slot.prefix,
+                    phase: self.tree.phase(position),
+                    node: node.map(|node| node.id),
+                    action: node.map(|node| node.candidate.action),
+                    source: slot.decided.or(node.map(|node| node.source)),
+                    executed: node.is_some_and(Node::is_executed),
+                    claimed_until: slot.claim,
+                    review_until: match slot.review {
+                        Review::Open { until } => Some(until),
+                        Review::Waiting | Review::Over => None,
+                    },
+                }
+            });
+        views.collect()
+    }
+
+    /// What decides which interrupts are possible now.
+    pub fn admission(&self) -> Admission {
+        let facts = self.tree.slots().iter().enumerate();
+        Admission {
+            ended: self.ended,
+            stopping: self.stopping,
+            paused: self.clock.is_paused(),
+            stalled: self.stall.is_some(),
+            unverified: self.tree.first(),
+            steps: facts
+                .map(|(position, slot)| StepFacts {
+                    phase: self.tree.phase(position),
+                    prefix: slot.prefix,
+                    node: slot.node.as_ref().map(|node| node.id),
+                    rival: slot.rival,
+                    claimed: slot.claim.is_some(),
+                })
+                .collect(),
+        }
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.ledger.counters
+    }
+
+    /// The session's settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// Inputs, as they are recorded.
+impl Planner {
+    fn attached(&mut self, role: Role, capacity: u32) {
+        self.forgive(role);
+        match role {
+            Role::Approximation => self.approximation.attach(),
+            Role::Target => {
+                self.target.attach(capacity);
+                let stalled = self.stall.as_ref().map(|stall| stall.cause);
+                if matches!(stalled, Some(Cause::Target(_))) {
+                    self.retry("a target agent is attached");
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self, role: Role) {
+        match role {
+            Role::Approximation => self.approximation.lose(),
+            Role::Target => self.target.lose(),
+        }
+        for slot in self.tree.slots_mut() {
+            let call = match role {
+                Role::Approximation => slot.approximation.call,
+                Role::Target => slot.target.call,
+            };
+            if call.in_flight() {
+                let reason = "the agent is lost";
+                self.ledger.end_call(slot, role, AskEnd::Failed, reason);
+            }
+        }
+    }
+
+    fn answered(&mut self, call: CallId, candidate: Candidate) {
+        let Some((role, step)) = self.ledger.arrived(call) else {
+            return;
+        };
+        let Some(position) = self.tree.position(step) else {
+            return;
+        };
+        let slot = &mut self.tree.slots_mut()[position];
+        match role {
+            Role::Approximation => {
+                self.approximation.answered();
+                slot.approximation.call = Call::Answered(call);
+                debug_assert!(slot.node.is_none(), "A was cancelled when T answered");
+                let node = self.ledger.node_id();
+                slot.proposal = Some(Proposal { node, candidate });
+                slot.node = Some(Node::new(node, candidate, Source::Approximation));
+            }
+            Role::Target => {
+                self.target.answered();
+                slot.target.call = Call::Answered(call);
+                slot.answer = Some(candidate);
+                if slot.approximation.call.in_flight() {
+                    let role = Role::Approximation;
+                    self.ledger.end_call(slot, role, AskEnd::Dropped, ANSWERED);
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, call: CallId, failure: Failure) {
+        let target_calls = self.ledger.in_flight(Role::Target);
+        let Some((role, step)) = self.ledger.arrived(call) else {
+            return;
+        };
+        let now = self.clock.now();
+        let Some(position) = self.tree.position(step) else {
+            return;
+        };
+        let slot = &mut self.tree.slots_mut()[position];
+        let end = match failure {
+            Failure::RateLimited { .. } => "rate limited",
+            Failure::Transient { .. } | Failure::Permanent { .. } => "the agent failed",
+        };
+        self.ledger.end_call(slot, role, AskEnd::Failed, end);
+        let line = match role {
+            Role::Approximation => &mut slot.approximation,
+            Role::Target => &mut slot.target,
+        };
+        let tries = match role {
+            Role::Approximation => APPROXIMATION_TRIES,
+            Role::Target => TARGET_TRIES,
+        };
+        match failure {
+            Failure::RateLimited { retry_after } => {
+                match role {
+                    Role::Approximation => self.approximation.rate_limited(now, retry_after),
+                    Role::Target => self.target.rate_limited(now, target_calls, retry_after),
+                }
+                return;
+            }
+            Failure::Transient { reason } => {
+                line.failures += 1;
+                line.exhausted = line.failures >= tries;
+                line.reason = reason;
+            }
+            Failure::Permanent { reason } => {
+                line.failures += 1;
+                line.exhausted = true;
+                line.reason = reason;
+            }
+        }
+        if role == Role::Approximation {
+            self.approximation.failed(now);
+        }
+    }
+
+    fn executed(&mut self, execution: ExecutionId, outcome: Outcome) {
+        let Some(step) = self.ledger.finished(execution) else {
+            return;
+        };
+        let Some(position) = self.tree.position(step) else {
+            return;
+        };
+        let slot = &mut self.tree.slots_mut()[position];
+        let decided = slot.decided.is_some();
+        let Some(node) = slot.node.as_mut() else {
+            return;
+        };
+        let Run::Executing { speculative, .. } = node.run else {
+            return;
+        };
+        match outcome {
+            Outcome::Completed {
+                observation,
+                changes,
+                next,
+            } => {
+                let observed = Observed {
+                    observation,
+                    changes,
+                    next,
+                };
+                node.run = Run::Executed;
+                node.open = Some(execution);
+                let before = node.result.replace(observed);
+                if let Some(before) = before {
+                    self.observed_again(position, before, observed);
+                }
+            }
+            Outcome::NotExecuted { reason } | Outcome::Failed { reason } => {
+                let id = node.id;
+                let end = ExecutionEnd::Failed;
+                self.ledger.ended(execution, id, step, end);
+                if speculative {
+                    node.run = Run::Leaf;
+                } else {
+                    debug_assert!(decided, "verified priority is for decided steps");
+                    node.run = Run::Proposed;
+                    self.stall_at(
+                        step,
+                        Cause::Step(id),
+                        format!("the action could not be executed: {reason}"),
+                        "retry executes it again".to_owned(),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Rule 6: a node was executed again.
+    fn observed_again(&mut self, position: usize, before: Observed, now: Observed) {
+        if before.observation != now.observation || before.next != now.next {
+            self.drop_below(position, CHANGED);
+            if let Some(slot) = self.tree.slots_mut().get_mut(position) {
+                slot.shown.observed = None;
+            }
+            return;
+        }
+        if before.changes == now.changes {
+            return;
+        }
+        for slot in self.tree.slots_mut().iter_mut().skip(position + 1) {
+            let step = slot.step;
+            if let Some(node) = slot.node.as_mut()
+                && node.candidate.kind != ActionKind::Terminate
+                && node.run != Run::Leaf
+            {
+                self.ledger.end_execution(node, step, ExecutionEnd::Dropped);
+                node.run = Run::Proposed;
+            }
+        }
+    }
+
+    fn retired(&mut self, node: NodeId, result: RetireResult) {
+        let retiring = self.tree.slots().first().is_some_and(|slot| {
+            slot.retiring && slot.node.as_ref().is_some_and(|of| of.id == node)
+        });
+        if !retiring {
+            self.ledger.counters.unknown += 1;
+            return;
+        }
+        match result {
+            RetireResult::Done => {
+                let Some(mut slot) = self.tree.retire() else {
+                    return;
+                };
+                let step = slot.step;
+                if let Some(node) = slot.node.as_mut() {
+                    self.head = Head {
+                        node: Some(node.id),
+                        next: node.next_prefix(),
+                    };
+                    self.ledger.end_execution(node, step, ExecutionEnd::Used);
+                }
+            }
+            RetireResult::Conflict { reason, hint } => {
+                let slot = &mut self.tree.slots_mut()[0];
+                let step = slot.step;
+                slot.retiring = false;
+                if let Some(node) = slot.node.as_mut()
+                    && node.candidate.kind != ActionKind::Terminate
+                {
+                    self.ledger.end_execution(node, step, ExecutionEnd::Dropped);
+                    node.run = Run::Proposed;
+                }
+                if !self.stopping {
+                    self.stall_at(step, Cause::Step(node), reason, hint);
+                }
+            }
+        }
+        if self.stopping {
+            self.drop_all(STOPPED);
+            self.end(EndReason::Stopped);
+        }
+    }
+}
+
+/// Interrupts, after they were admitted.
+impl Planner {
+    fn claim(&mut self, step: StepIndex, ttl: Duration) {
+        let until = self.clock.waiting_time() + ttl.min(Interrupt::CLAIM_TTL_MAX);
+        if let Some(position) = self.tree.position(step) {
+            self.tree.slots_mut()[position].claim = Some(until);
+            self.ledger.present(Presented::Claimed { step, until });
+        }
+    }
+
+    fn unclaim(&mut self, step: StepIndex) {
+        if let Some(position) = self.tree.position(step) {
+            let slot = &mut self.tree.slots_mut()[position];
+            self.ledger.unclaim(slot, "it was given back");
+        }
+    }
+
+    fn accept(&mut self, step: StepIndex, node: Option<NodeId>) {
+        let Some(position) = self.tree.position(step) else {
+            return;
+        };
+        let slot = &self.tree.slots()[position];
+        let rival = slot.answer.filter(|_| node.is_some() && node == slot.rival);
+        let candidate = rival.or(slot.node.as_ref().map(|node| node.candidate));
+        if let Some(candidate) = candidate {
+            self.choose(step, candidate);
+        }
+    }
+
+    /// Records u_i.
+    fn choose(&mut self, step: StepIndex, candidate: Candidate) {
+        if let Some(position) = self.tree.position(step) {
+            let slot = &mut self.tree.slots_mut()[position];
+            slot.user = Some(candidate);
+            self.ledger.unclaim(slot, BY_USER);
+        }
+    }
+
+    fn retry(&mut self, reason: &'static str) {
+        self.forgive(Role::Target);
+        self.stall = None;
+        self.ledger.present(Presented::Continued { reason });
+    }
+
+    /// Forgets failures, so that an agent is asked again where it had given up.
+    fn forgive(&mut self, role: Role) {
+        for slot in self.tree.slots_mut() {
+            let line = match role {
+                Role::Approximation => &mut slot.approximation,
+                Role::Target => &mut slot.target,
+            };
+            line.failures = 0;
+            line.exhausted = false;
+        }
+    }
+
+    fn stop(&mut self) {
+        let retiring = self.tree.slots().first().is_some_and(|slot| slot.retiring);
+        if retiring {
+            self.drop_below(0, STOPPED);
+            self.stopping = true;
+        } else {
+            self.drop_all(STOPPED);
+            self.end(EndReason::Stopped);
+        }
+    }
+}

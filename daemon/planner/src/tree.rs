@@ -1,0 +1,303 @@
+//! The speculation tree. At width 1 it is a path: one slot for each step that is not
+//! verified, and in each slot at most one node, the child of the slot before.
+//!
+//! A slot exists once its prefix is known, that is once the node before it has an
+//! observation. Everything in a slot belongs to that prefix; when the prefix changes, the
+//! slot goes, and with it every call and answer (rule 6).
+//!
+//! **Invariant:** decided slots come before undecided ones.
+//! **Invariant:** the number of slots is at most the session's step limit; a verified slot
+//! is dropped with everything it knew.
+
+use crate::{Candidate, StepPhase};
+use forerun_types::{
+    ActionKind, CallId, Digest, ExecutionId, NodeId, PrefixId, Source, StepIndex, Time,
+};
+
+/// The steps that are not verified, in order, without gaps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tree {
+    first: u32,
+    slots: Vec<Slot>,
+}
+
+/// One step that is not verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) step: StepIndex,
+    pub(crate) prefix: PrefixId,
+    /// A(i).
+    pub(crate) approximation: Line,
+    /// T(i).
+    pub(crate) target: Line,
+    /// a_i, also after it was squashed: it is still presented before its correction.
+    pub(crate) proposal: Option<Proposal>,
+    /// t_i, until the step is decided.
+    pub(crate) answer: Option<Candidate>,
+    /// u_i, until it takes effect.
+    pub(crate) user: Option<Candidate>,
+    /// What the path goes through.
+    pub(crate) node: Option<Node>,
+    /// The id of t_i while a claim keeps another node on the path.
+    pub(crate) rival: Option<NodeId>,
+    pub(crate) decided: Option<Source>,
+    pub(crate) review: Review,
+    /// Until when the step is claimed.
+    pub(crate) claim: Option<Time>,
+    pub(crate) retiring: bool,
+    pub(crate) shown: Shown,
+}
+
+/// The calls of one agent for one step; at most one at a time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    pub(crate) call: Call,
+    /// Failures on this prefix. A rate limit or a lost agent is none.
+    pub(crate) failures: u32,
+    /// Not asked any more, unless somebody retries.
+    pub(crate) exhausted: bool,
+    /// Why it failed last.
+    pub(crate) reason: String,
+}
+
+/// The state of a call that is not accounted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// There is none.
+    #[default]
+    None,
+    InFlight(CallId),
+    /// It answered, and the answer is neither used nor dropped yet.
+    Answered(CallId),
+}
+
+/// a_i as it is presented.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proposal {
+    pub(crate) node: NodeId,
+    pub(crate) candidate: Candidate,
+}
+
+/// A candidate or a verdict, and its execution.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) candidate: Candidate,
+    /// Who made the node, which need not be who decides its step.
+    pub(crate) source: Source,
+    pub(crate) run: Run,
+    /// The execution that `result` comes from, until it is accounted for.
+    pub(crate) open: Option<ExecutionId>,
+    /// The last result; outdated unless `run` is [`Run::Executed`].
+    pub(crate) result: Option<Observed>,
+}
+
+/// How far a node's execution is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// To be executed, for the first time or again.
+    Proposed,
+    Executing {
+        execution: ExecutionId,
+        speculative: bool,
+    },
+    /// Parked: executed at its verdict.
+    Leaf,
+    Executed,
+}
+
+/// The result of an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) observation: Digest,
+    pub(crate) changes: Digest,
+    pub(crate) next: PrefixId,
+}
+
+/// The review window of a decided step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Review {
+    /// An earlier window is open, or the step is undecided.
+    #[default]
+    Waiting,
+    Open {
+        until: Time,
+    },
+    Over,
+}
+
+/// What of a step was presented.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) proposal: bool,
+    pub(crate) waiting: bool,
+    /// The node that the last line of this step was about.
+    pub(crate) line: Option<NodeId>,
+    /// Whose answer was shown last, and its node.
+    pub(crate) answer: Option<(NodeId, Source)>,
+    /// The node whose observation was shown last.
+    pub(crate) observed: Option<NodeId>,
+}
+
+impl Tree {
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    pub(crate) fn slots_mut(&mut self) -> &mut [Slot] {
+        &mut self.slots
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The first step that is not verified.
+    pub(crate) fn first(&self) -> StepIndex {
+        StepIndex(self.first)
+    }
+
+    /// The first step that has no slot.
+    pub(crate) fn end(&self) -> StepIndex {
+        self.slots
+            .last()
+            .map_or(self.first(), |slot| slot.step.next())
+    }
+
+    /// Where the slot of a step is.
+    pub(crate) fn position(&self, step: StepIndex) -> Option<usize> {
+        let offset = usize::try_from(step.0.checked_sub(self.first)?).ok()?;
+        (offset < self.slots.len()).then_some(offset)
+    }
+
+    /// Where the lowest undecided step is; one past the last slot if all are decided.
+    pub(crate) fn lowest(&self) -> usize {
+        self.slots.partition_point(|slot| slot.decided.is_some())
+    }
+
+    /// The lowest undecided step.
+    pub(crate) fn lowest_step(&self) -> StepIndex {
+        self.slots
+            .get(self.lowest())
+            .map_or(self.end(), |slot| slot.step)
+    }
+
+    /// Whether every node before `position` has a result that holds, so that the prefix
+    /// and the parent snapshot there are what they will be.
+    pub(crate) fn settled(&self, position: usize) -> bool {
+        self.slots
+            .iter()
+            .take(position)
+            .all(|slot| slot.node.as_ref().is_some_and(Node::is_executed))
+    }
+
+    /// Adds a slot for the next step.
+    pub(crate) fn open(&mut self, prefix: PrefixId) {
+        let step = self.end();
+        self.slots.push(Slot {
+            step,
+            prefix,
+            approximation: Line::default(),
+            target: Line::default(),
+            proposal: None,
+            answer: None,
+            user: None,
+            node: None,
+            rival: None,
+            decided: None,
+            review: Review::Waiting,
+            claim: None,
+            retiring: false,
+            shown: Shown::default(),
+        });
+    }
+
+    /// Takes the last slot off, if it is at `position` or after it.
+    pub(crate) fn pop_from(&mut self, position: usize) -> Option<Slot> {
+        if self.slots.len() > position {
+            self.slots.pop()
+        } else {
+            None
+        }
+    }
+
+    /// Takes the first slot off: its step is verified.
+    pub(crate) fn retire(&mut self) -> Option<Slot> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        self.first += 1;
+        Some(self.slots.remove(0))
+    }
+
+    /// How far the step at `position` is.
+    pub(crate) fn phase(&self, position: usize) -> StepPhase {
+        let slot = &self.slots[position];
+        if slot.decided.is_none() {
+            if position == self.lowest() && self.settled(position) {
+                StepPhase::Awaited
+            } else {
+                StepPhase::Speculative
+            }
+        } else if slot.retiring {
+            StepPhase::Retiring
+        } else if slot.review == Review::Over {
+            StepPhase::Decided
+        } else {
+            StepPhase::InReview
+        }
+    }
+}
+
+impl Slot {
+    /// What decides the step as things are: the user outranks T, and during a claim T's
+    /// answer is no verdict.
+    pub(crate) fn verdict(&self) -> Option<(Candidate, Source)> {
+        if let Some(candidate) = self.user {
+            return Some((candidate, Source::User));
+        }
+        let answer = self.answer.filter(|_| self.claim.is_none())?;
+        Some((answer, Source::Target))
+    }
+
+    /// Whether the node on the path is the agent A's.
+    pub(crate) fn is_proposal(&self) -> bool {
+        self.node
+            .as_ref()
+            .is_some_and(|node| node.source == Source::Approximation)
+    }
+}
+
+impl Call {
+    pub(crate) fn in_flight(self) -> bool {
+        matches!(self, Call::InFlight(_))
+    }
+}
+
+impl Node {
+    /// A node that nothing was done with. `terminate` is not executed: it is complete.
+    pub(crate) fn new(id: NodeId, candidate: Candidate, source: Source) -> Node {
+        Node {
+            id,
+            candidate,
+            source,
+            run: match candidate.kind {
+                ActionKind::Terminate => Run::Executed,
+                ActionKind::Tool => Run::Proposed,
+                ActionKind::AskUser => Run::Leaf,
+            },
+            open: None,
+            result: None,
+        }
+    }
+
+    pub(crate) fn is_executed(&self) -> bool {
+        self.run == Run::Executed
+    }
+
+    /// The prefix below the node, if it has one that holds.
+    pub(crate) fn next_prefix(&self) -> Option<PrefixId> {
+        let result = self.result.filter(|_| self.is_executed())?;
+        Some(result.next)
+    }
+}

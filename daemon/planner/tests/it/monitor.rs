@@ -1,0 +1,410 @@
+//! Watches a planner from outside and panics when an effect breaks a rule. It keeps its own
+//! books from inputs and effects alone.
+
+use forerun_planner::{Config, Effect, Input, Outcome, Presented, RetireResult};
+use forerun_types::{
+    ActionKey, ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role,
+    Source,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A verified step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) node: NodeId,
+    pub(crate) action: ActionKey,
+    pub(crate) source: Source,
+    /// What it was decided on, and what comes below it.
+    pub(crate) prefix: PrefixId,
+    pub(crate) next: PrefixId,
+}
+
+#[derive(Clone, Debug)]
+struct Decided {
+    node: NodeId,
+    action: ActionKey,
+    source: Source,
+    shown: bool,
+}
+
+pub(crate) struct Monitor {
+    config: Config,
+    capacity: u32,
+    root: PrefixId,
+    /// In flight.
+    pub(crate) calls: BTreeMap<CallId, (Role, u32, PrefixId)>,
+    answered: BTreeSet<CallId>,
+    ended_calls: BTreeSet<CallId>,
+    pub(crate) ends: Vec<(Role, AskEnd)>,
+    pub(crate) asked: BTreeMap<Role, u32>,
+    /// Running.
+    pub(crate) executions: BTreeMap<ExecutionId, (NodeId, u32)>,
+    completed: BTreeMap<ExecutionId, (NodeId, u32)>,
+    ended_executions: BTreeMap<ExecutionId, ExecutionEnd>,
+    launched_executions: u32,
+    kinds: BTreeMap<NodeId, ActionKind>,
+    /// The prefix below each executed node.
+    next_of: BTreeMap<NodeId, PrefixId>,
+    squashed: BTreeSet<NodeId>,
+    decided: BTreeMap<u32, Decided>,
+    proposed: BTreeSet<NodeId>,
+    /// Answers that were shown during a claim.
+    announced: BTreeSet<(NodeId, Source)>,
+    pub(crate) verified: Vec<Verified>,
+    retiring: Option<(NodeId, u32)>,
+    claims: BTreeSet<u32>,
+    reviews: BTreeSet<u32>,
+    paused: bool,
+    stalled: bool,
+    pub(crate) ended: bool,
+    pub(crate) peak_target: usize,
+}
+
+impl Monitor {
+    pub(crate) fn new(config: Config, root: PrefixId) -> Monitor {
+        Monitor {
+            config,
+            capacity: 0,
+            root,
+            calls: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            ended_calls: BTreeSet::new(),
+            ends: Vec::new(),
+            asked: BTreeMap::new(),
+            executions: BTreeMap::new(),
+            completed: BTreeMap::new(),
+            ended_executions: BTreeMap::new(),
+            launched_executions: 0,
+            kinds: BTreeMap::new(),
+            next_of: BTreeMap::new(),
+            squashed: BTreeSet::new(),
+            decided: BTreeMap::new(),
+            proposed: BTreeSet::new(),
+            announced: BTreeSet::new(),
+            verified: Vec::new(),
+            retiring: None,
+            claims: BTreeSet::new(),
+            reviews: BTreeSet::new(),
+            paused: false,
+            stalled: false,
+            ended: false,
+            peak_target: 0,
+        }
+    }
+
+    /// The prefix below `parent`, or below the head.
+    pub(crate) fn prefix_below(&self, parent: Option<NodeId>) -> PrefixId {
+        match parent {
+            Some(node) => self.next_of[&node],
+            None => self.verified.last().map_or(self.root, |step| step.next),
+        }
+    }
+
+    /// The lowest undecided step.
+    pub(crate) fn lowest(&self) -> u32 {
+        self.verified.len() as u32 + self.decided.len() as u32
+    }
+
+    pub(crate) fn before(&mut self, input: &Input) {
+        match input {
+            Input::Answered { call, .. } if self.calls.remove(call).is_some() => {
+                self.answered.insert(*call);
+            }
+            Input::Failed { call, .. } if self.calls.remove(call).is_some() => {
+                self.answered.insert(*call);
+            }
+            Input::AgentAttached {
+                role: Role::Target,
+                capacity,
+            } => self.capacity = *capacity,
+            Input::Executed { execution, outcome } => {
+                if let Some((node, step)) = self.executions.remove(execution) {
+                    self.completed.insert(*execution, (node, step));
+                    if let Outcome::Completed { next, .. } = outcome {
+                        self.next_of.insert(node, *next);
+                    }
+                }
+            }
+            Input::Retired { node, result } => {
+                let Some((retiring, step)) = self.retiring.filter(|(of, _)| of == node) else {
+                    return;
+                };
+                self.retiring = None;
+                if *result == RetireResult::Done {
+                    assert_eq!(step as usize, self.verified.len());
+                    let prefix = self.prefix_below(None);
+                    let decided = self.decided.remove(&step).expect("it was decided");
+                    self.verified.push(Verified {
+                        node: retiring,
+                        action: decided.action,
+                        source: decided.source,
+                        prefix,
+                        next: self.next_of.get(node).copied().unwrap_or(prefix),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn after(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            assert!(!self.ended, "an effect after the end: {effect:?}");
+            self.effect(effect);
+        }
+        if self.ended {
+            self.check_accounts();
+        }
+    }
+
+    fn launch(&self, what: &Effect) {
+        assert!(
+            !self.paused,
+            "launched, decided or retired while paused: {what:?}"
+        );
+    }
+
+    fn effect(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Ask {
+                call,
+                role,
+                step,
+                prefix,
+            } => {
+                self.launch(effect);
+                assert!(!self.stalled, "asked while stalled");
+                assert!(!self.ended_calls.contains(call) && !self.calls.contains_key(call));
+                let depth = self.config.depth.max(1);
+                assert!(step.0 >= self.lowest(), "asked for a decided step");
+                assert!(step.0 - self.lowest() < depth, "too far ahead: {step}");
+                assert!(step.0 < self.config.max_steps);
+                let same = self
+                    .calls
+                    .values()
+                    .any(|(of, other, _)| of == role && *other == step.0);
+                assert!(!same, "{role} is asked twice at once for {step}");
+                self.calls.insert(*call, (*role, step.0, *prefix));
+                *self.asked.entry(*role).or_default() += 1;
+                let of = |role| self.calls.values().filter(|call| call.0 == role).count();
+                self.peak_target = self.peak_target.max(of(Role::Target));
+                match role {
+                    Role::Target => {
+                        assert!(of(Role::Target) <= depth as usize);
+                        assert!(of(Role::Target) <= self.capacity.max(1) as usize);
+                    }
+                    Role::Approximation => {
+                        assert!(self.config.depth > 0, "A was asked at depth 0");
+                        assert_eq!(of(Role::Approximation), 1);
+                        let target = self
+                            .calls
+                            .values()
+                            .any(|call| call.0 == Role::Target && call.1 == step.0);
+                        assert!(target, "A is asked while T thinks");
+                    }
+                }
+            }
+            Effect::CancelCall { call } => {
+                assert!(self.calls.remove(call).is_some(), "{call} is not in flight");
+                self.answered.insert(*call);
+            }
+            Effect::CallEnded {
+                call, role, end, ..
+            } => {
+                let known = self.answered.remove(call) || self.calls.remove(call).is_some();
+                assert!(known, "{call} was not asked or ended before");
+                assert!(self.ended_calls.insert(*call), "{call} ended twice");
+                self.ends.push((*role, *end));
+            }
+            Effect::Execute {
+                execution,
+                node,
+                parent,
+                step,
+                kind,
+                speculative,
+                ..
+            } => {
+                self.launch(effect);
+                assert_ne!(*kind, ActionKind::Terminate);
+                assert!(!self.squashed.contains(node));
+                assert_eq!(*speculative, !self.decided.contains_key(&step.0));
+                assert!(*kind != ActionKind::AskUser || !speculative);
+                match parent {
+                    None => assert_eq!(step.0 as usize, self.verified.len()),
+                    Some(parent) => assert!(
+                        self.next_of.contains_key(parent) && !self.squashed.contains(parent)
+                    ),
+                }
+                let twice = self.executions.values().any(|(of, _)| of == node);
+                assert!(!twice, "{node} is executed twice at once");
+                self.kinds.insert(*node, *kind);
+                self.launched_executions += 1;
+                self.executions.insert(*execution, (*node, step.0));
+            }
+            Effect::StopExecution { execution } => {
+                let of = self.executions.remove(execution).expect("it runs");
+                self.completed.insert(*execution, of);
+            }
+            Effect::ExecutionEnded {
+                execution,
+                node,
+                step,
+                end,
+            } => {
+                assert_eq!(self.completed.remove(execution), Some((*node, step.0)));
+                let before = self.ended_executions.insert(*execution, *end);
+                assert_eq!(before, None, "{execution} ended twice");
+            }
+            Effect::Squash { node, step, .. } => {
+                assert!(self.squashed.insert(*node), "{node} is squashed twice");
+                assert!(self.verified.iter().all(|step| step.node != *node));
+                // What was decided on it is undecided.
+                if self.decided.get(&step.0).is_some_and(|of| of.node == *node) {
+                    self.decided.retain(|other, _| *other < step.0);
+                }
+            }
+            Effect::Decide {
+                step,
+                node,
+                source,
+                action,
+            } => {
+                self.launch(effect);
+                assert_ne!(*source, Source::Approximation);
+                assert!(!self.squashed.contains(node));
+                let again = self.decided.get(&step.0);
+                match again {
+                    Some(before) => {
+                        assert_eq!((before.node, *source), (*node, Source::User));
+                    }
+                    None => assert_eq!(step.0, self.lowest(), "decided out of order"),
+                }
+                self.reviews.remove(&step.0);
+                self.decided.insert(
+                    step.0,
+                    Decided {
+                        node: *node,
+                        action: *action,
+                        source: *source,
+                        shown: self.announced.contains(&(*node, *source)),
+                    },
+                );
+            }
+            Effect::Retire { node, step } => {
+                self.launch(effect);
+                assert_eq!(self.retiring, None, "two steps retire at once");
+                assert_eq!(step.0 as usize, self.verified.len());
+                let decided = &self.decided[&step.0];
+                assert_eq!(decided.node, *node);
+                assert!(decided.shown, "retired before it was shown");
+                assert!(!self.claims.contains(&step.0), "retired while claimed");
+                assert!(!self.executions.values().any(|(of, _)| of == node));
+                self.retiring = Some((*node, step.0));
+            }
+            Effect::Present(line) => self.present(line),
+        }
+    }
+
+    fn present(&mut self, line: &Presented) {
+        match line {
+            Presented::Proposed {
+                step, node, prefix, ..
+            } => {
+                assert_eq!(step.0, self.lowest(), "proposed before its turn");
+                assert!(self.all_shown(), "a_i before t_(i-1)");
+                assert!(self.proposed.insert(*node), "{node} is shown twice");
+                let parent = step
+                    .0
+                    .checked_sub(1)
+                    .and_then(|step| self.decided.get(&step));
+                assert_eq!(*prefix, self.prefix_below(parent.map(|of| of.node)));
+            }
+            Presented::Observed { step, node } => {
+                assert!(step.0 <= self.lowest() && !self.squashed.contains(node));
+                assert!(self.next_of.contains_key(node));
+            }
+            Presented::Waiting { step, .. } => {
+                assert_eq!(step.0, self.lowest());
+                assert!(self.all_shown());
+            }
+            Presented::Answer {
+                step,
+                node,
+                source,
+                action,
+                corrects,
+                ..
+            } => {
+                assert_ne!(*corrects, Some(*node));
+                let earlier = self.decided.range(..step.0);
+                assert!(
+                    earlier.clone().all(|(_, of)| of.shown),
+                    "t_i before t_(i-1)"
+                );
+                if let Some(decided) = self.decided.get_mut(&step.0) {
+                    assert_eq!(
+                        (decided.node, decided.source, decided.action),
+                        (*node, *source, *action)
+                    );
+                    assert!(!decided.shown);
+                    decided.shown = true;
+                } else {
+                    assert_eq!(*source, Source::Target);
+                    assert!(self.claims.contains(&step.0), "shown before it was decided");
+                    assert_eq!(step.0, self.lowest());
+                    assert!(self.announced.insert((*node, *source)));
+                }
+            }
+            Presented::ReviewOpened { step, node, .. } => {
+                assert!(self.decided[&step.0].shown);
+                assert_eq!(self.decided[&step.0].node, *node);
+                self.reviews.insert(step.0);
+            }
+            Presented::Claimed { step, .. } => {
+                assert!(step.0 <= self.lowest() && step.0 as usize >= self.verified.len());
+                self.claims.insert(step.0);
+            }
+            Presented::Unclaimed { step, .. } => {
+                assert!(self.claims.remove(&step.0), "unclaimed without a claim");
+            }
+            Presented::Stalled { .. } => self.stalled = true,
+            Presented::Continued { .. } => self.stalled = false,
+            Presented::Paused => self.paused = true,
+            Presented::Resumed => self.paused = false,
+            Presented::Refused { .. } => {}
+            Presented::Ended { node, steps, .. } => {
+                assert_eq!(*steps as usize, self.verified.len());
+                assert_eq!(*node, self.verified.last().map(|step| step.node));
+                self.ended = true;
+            }
+        }
+    }
+
+    /// A decision made during a claim may have been shown before it was made.
+    fn all_shown(&self) -> bool {
+        self.decided.values().all(|of| of.shown)
+    }
+
+    fn check_accounts(&self) {
+        assert!(self.calls.is_empty() && self.answered.is_empty());
+        assert!(self.executions.is_empty() && self.completed.is_empty());
+        assert!(self.claims.is_empty());
+        assert_eq!(self.retiring, None);
+        let asked: u32 = self.asked.values().sum();
+        assert_eq!(asked as usize, self.ended_calls.len());
+        assert_eq!(
+            self.launched_executions as usize,
+            self.ended_executions.len()
+        );
+        let used = self
+            .ended_executions
+            .values()
+            .filter(|end| **end == ExecutionEnd::Used);
+        let executed = self
+            .verified
+            .iter()
+            .filter(|step| self.next_of.contains_key(&step.node));
+        assert_eq!(used.count(), executed.count());
+    }
+}

@@ -1,0 +1,377 @@
+//! A world in virtual time: agents, sandboxes and commits with given latencies and answers,
+//! and a queue that breaks ties as rule 13 says: user, T, A, executions.
+
+use crate::monitor::Monitor;
+use forerun_planner::{
+    Candidate, Config, Effect, Failure, Input, Interrupt, Outcome, Planner, Presented,
+    RetireResult, State, Window,
+};
+use forerun_types::{ActionKey, ActionKind, Digest, Hasher, PrefixId, Role, Time};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) fn config(depth: u32, window: Window, max_steps: u32) -> Config {
+    Config {
+        depth,
+        window,
+        review: Duration::ZERO,
+        max_steps,
+    }
+}
+
+pub(crate) fn root() -> PrefixId {
+    PrefixId::root("task", "", &Digest::of("tools"))
+}
+
+pub(crate) fn action(text: &str) -> Candidate {
+    let kind = match text.split(' ').next() {
+        Some("terminate") => ActionKind::Terminate,
+        Some("ask_user") => ActionKind::AskUser,
+        _ => ActionKind::Tool,
+    };
+    Candidate {
+        action: ActionKey(Digest::of(text)),
+        kind,
+    }
+}
+
+/// A number in 0..2^64 from anything.
+pub(crate) fn draw(seed: u64, what: &str, prefix: &PrefixId) -> u64 {
+    let digest = Hasher::new("forerun planner test")
+        .field(seed.to_le_bytes())
+        .field(what)
+        .digest(&prefix.0)
+        .finish();
+    u64::from_le_bytes(digest.0[..8].try_into().expect("eight bytes"))
+}
+
+/// The same in 0..1.
+pub(crate) fn unit(seed: u64, what: &str, prefix: &PrefixId) -> f64 {
+    draw(seed, what, prefix) as f64 / u64::MAX as f64
+}
+
+/// The prefix below an action with an observation.
+pub(crate) fn below(prefix: &PrefixId, action: &ActionKey, observation: &Digest) -> PrefixId {
+    let hasher = Hasher::new("forerun planner test prefix");
+    PrefixId(
+        hasher
+            .digest(&prefix.0)
+            .digest(&action.0)
+            .digest(observation)
+            .finish(),
+    )
+}
+
+/// A deterministic tool: its outcome depends on the prefix and the action alone.
+pub(crate) fn outcome(prefix: &PrefixId, action: &ActionKey) -> Outcome {
+    let hasher = Hasher::new("forerun planner test observation");
+    let observation = hasher.digest(&prefix.0).digest(&action.0).finish();
+    Outcome::Completed {
+        observation,
+        changes: Digest::of(action.0.0),
+        next: below(prefix, action, &observation),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) count: u64,
+    pub(crate) step: u32,
+    pub(crate) prefix: PrefixId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Running {
+    pub(crate) count: u64,
+    pub(crate) step: u32,
+    pub(crate) prefix: PrefixId,
+    pub(crate) action: ActionKey,
+    pub(crate) speculative: bool,
+}
+
+pub(crate) type Answer = (u64, Result<Candidate, Failure>);
+
+/// What a person does, and how long after a line is shown.
+pub(crate) type Person = dyn Fn(&Presented) -> Option<(u64, Interrupt)>;
+
+/// What happens to whom after how many microseconds. All pure functions.
+pub(crate) struct World {
+    pub(crate) target: Box<dyn Fn(Asked) -> Answer>,
+    pub(crate) approximation: Box<dyn Fn(Asked) -> Answer>,
+    pub(crate) execute: Box<dyn Fn(Running) -> (u64, Outcome)>,
+    pub(crate) retire: Box<dyn Fn(u64) -> (u64, RetireResult)>,
+    /// A person who looks at the screen, and says something later.
+    pub(crate) user: Box<Person>,
+}
+
+impl World {
+    /// T answers `truth(prefix)`, and A the same or, with probability 1-`accuracy`,
+    /// something else. Times in microseconds.
+    pub(crate) fn new(seed: u64, accuracy: f64, t: u64, a: u64, e: u64) -> World {
+        World {
+            target: Box::new(move |asked| (t, Ok(truth(seed, &asked.prefix)))),
+            approximation: Box::new(move |asked| (a, Ok(guess(seed, accuracy, &asked.prefix)))),
+            execute: Box::new(move |running| (e, outcome(&running.prefix, &running.action))),
+            retire: Box::new(|_| (0, RetireResult::Done)),
+            user: Box::new(|_| None),
+        }
+    }
+}
+
+/// T as a function of the prefix.
+pub(crate) fn truth(seed: u64, prefix: &PrefixId) -> Candidate {
+    action(&format!("tool {}", draw(seed, "truth", prefix)))
+}
+
+/// A as a function of the prefix.
+pub(crate) fn guess(seed: u64, accuracy: f64, prefix: &PrefixId) -> Candidate {
+    if unit(seed, "accuracy", prefix) < accuracy {
+        truth(seed, prefix)
+    } else {
+        action(&format!("tool {}", draw(seed, "mistake", prefix)))
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    User(Interrupt),
+    Input(Input),
+}
+
+/// Where ties are broken.
+fn rank(event: &Event, role: Option<Role>) -> u8 {
+    match (event, role) {
+        (Event::User(_), _) => 0,
+        (_, Some(Role::Target)) => 1,
+        (_, Some(Role::Approximation)) => 2,
+        (Event::Input(Input::Executed { .. }), _) => 3,
+        (Event::Input(Input::Retired { .. }), _) => 4,
+        (Event::Input(_), _) => 5,
+    }
+}
+
+pub(crate) struct Sim {
+    pub(crate) planner: Planner,
+    pub(crate) monitor: Monitor,
+    pub(crate) world: World,
+    pub(crate) now: u64,
+    queue: BTreeMap<(u64, u8, u64), Event>,
+    sequence: u64,
+    counts: BTreeMap<String, u64>,
+    pub(crate) log: Vec<(u64, Effect)>,
+    /// What the planner was told and said, for a replay.
+    pub(crate) tape: Vec<(Time, Result<Input, Interrupt>, Vec<Effect>)>,
+    pub(crate) verified_at: Vec<u64>,
+    pub(crate) refusals: u32,
+}
+
+impl Sim {
+    pub(crate) fn new(config: Config, world: World) -> Sim {
+        let capacity = config.depth.max(1);
+        let mut sim = Sim {
+            planner: Planner::new(config.clone(), root()),
+            monitor: Monitor::new(config, root()),
+            world,
+            now: 0,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            counts: BTreeMap::new(),
+            log: Vec::new(),
+            tape: Vec::new(),
+            verified_at: Vec::new(),
+            refusals: 0,
+        };
+        for (role, capacity) in [(Role::Approximation, 1), (Role::Target, capacity)] {
+            sim.at(0, Input::AgentAttached { role, capacity });
+        }
+        sim
+    }
+
+    pub(crate) fn at(&mut self, time: u64, input: Input) {
+        self.push(time, Event::Input(input), None);
+    }
+
+    pub(crate) fn user_at(&mut self, time: u64, interrupt: Interrupt) {
+        self.push(time, Event::User(interrupt), None);
+    }
+
+    fn push(&mut self, time: u64, event: Event, role: Option<Role>) {
+        self.sequence += 1;
+        let key = (time, rank(&event, role), self.sequence);
+        self.queue.insert(key, event);
+    }
+
+    /// Counts how often something was tried, so that a world can answer differently then.
+    fn count(&mut self, what: String) -> u64 {
+        let count = self.counts.entry(what).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    /// Runs until nothing happens any more; the time.
+    pub(crate) fn run(&mut self) -> u64 {
+        while self.step() {}
+        self.now
+    }
+
+    /// Runs what comes before `time`, and stays there.
+    pub(crate) fn run_until(&mut self, time: u64) {
+        loop {
+            let timeout = self.planner.next_timeout().map(|time| time.0);
+            let event = self.queue.keys().next().map(|(time, ..)| *time);
+            match timeout.into_iter().chain(event).min() {
+                Some(next) if next < time => self.step(),
+                _ => break,
+            };
+        }
+        self.now = self.now.max(time);
+    }
+
+    /// Runs until the plan ended, helping a session that waits for its owner.
+    pub(crate) fn run_to_the_end(&mut self) -> u64 {
+        for _ in 0..1000 {
+            self.run();
+            let now = self.now + 1;
+            match self.planner.state() {
+                State::Ended => return self.now,
+                State::Paused => self.user_at(now, Interrupt::Resume),
+                State::Stalled { .. } => {
+                    for role in [Role::Approximation, Role::Target] {
+                        self.at(now, Input::AgentAttached { role, capacity: 3 });
+                    }
+                    self.user_at(now + 1, Interrupt::Retry);
+                }
+                State::Running | State::Stopping => panic!("it hangs: {:#?}", self.planner),
+            }
+        }
+        panic!("no end: {:#?}", self.planner.state());
+    }
+
+    fn step(&mut self) -> bool {
+        let timeout = self.planner.next_timeout().map(|time| time.0);
+        let next = self.queue.keys().next().copied();
+        let tick = timeout.filter(|timeout| next.is_none_or(|(time, ..)| *timeout < time));
+        if let Some(time) = tick {
+            assert!(time >= self.now, "a time-out in the past");
+            self.now = time;
+            self.feed(Input::Tick);
+            let next = self.planner.next_timeout();
+            assert!(next.is_none_or(|next| next.0 > time), "ticks for ever");
+            return true;
+        }
+        let Some(key) = next else {
+            return false;
+        };
+        let event = self.queue.remove(&key).expect("it is there");
+        self.now = key.0;
+        match event {
+            Event::User(interrupt) => self.interrupt(interrupt),
+            Event::Input(input) => self.feed(input),
+        }
+        true
+    }
+
+    pub(crate) fn feed(&mut self, input: Input) {
+        let before = self.monitor.verified.len();
+        self.monitor.before(&input);
+        let effects = self.planner.handle(Time(self.now), input.clone());
+        self.tape.push((Time(self.now), Ok(input), effects.clone()));
+        self.carry_out(effects);
+        if self.monitor.verified.len() > before {
+            self.verified_at.push(self.now);
+        }
+    }
+
+    pub(crate) fn interrupt(&mut self, interrupt: Interrupt) {
+        match self.planner.interrupt(Time(self.now), interrupt.clone()) {
+            Ok(effects) => {
+                let record = (Time(self.now), Err(interrupt), effects.clone());
+                self.tape.push(record);
+                self.carry_out(effects);
+            }
+            Err(_) => self.refusals += 1,
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        self.monitor.after(&effects);
+        for effect in &effects {
+            self.log.push((self.now, effect.clone()));
+            self.schedule(effect);
+        }
+    }
+
+    fn schedule(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Ask {
+                call,
+                role,
+                step,
+                prefix,
+            } => {
+                let asked = Asked {
+                    count: self.count(format!("{role} {prefix}")),
+                    step: step.0,
+                    prefix: *prefix,
+                };
+                let (after, answer) = match role {
+                    Role::Target => (self.world.target)(asked),
+                    Role::Approximation => (self.world.approximation)(asked),
+                };
+                let call = *call;
+                let input = match answer {
+                    Ok(candidate) => Input::Answered { call, candidate },
+                    Err(failure) => Input::Failed { call, failure },
+                };
+                self.push(self.now + after, Event::Input(input), Some(*role));
+            }
+            Effect::Execute {
+                execution,
+                parent,
+                step,
+                action,
+                speculative,
+                ..
+            } => {
+                let prefix = self.monitor.prefix_below(*parent);
+                let running = Running {
+                    count: self.count(format!("{prefix} {action:?} {speculative}")),
+                    step: step.0,
+                    prefix,
+                    action: *action,
+                    speculative: *speculative,
+                };
+                let (after, outcome) = (self.world.execute)(running);
+                let execution = *execution;
+                self.at(self.now + after, Input::Executed { execution, outcome });
+            }
+            Effect::Retire { node, .. } => {
+                let count = self.count("retire".to_owned());
+                let (after, result) = (self.world.retire)(count);
+                let node = *node;
+                self.at(self.now + after, Input::Retired { node, result });
+            }
+            Effect::Present(line) => {
+                if let Some((after, interrupt)) = (self.world.user)(line) {
+                    self.user_at(self.now + after, interrupt);
+                }
+            }
+            // Answers of cancelled calls and stopped executions still come: late.
+            _ => {}
+        }
+    }
+
+    /// Runs the tape through a fresh planner; panics if it says anything else.
+    pub(crate) fn replay(&self) {
+        let mut planner = Planner::new(self.planner.config().clone(), root());
+        for (time, event, effects) in &self.tape {
+            let again = match event.clone() {
+                Ok(input) => planner.handle(*time, input),
+                Err(interrupt) => planner
+                    .interrupt(*time, interrupt)
+                    .expect("it was admitted before"),
+            };
+            assert_eq!(&again, effects);
+        }
+    }
+}

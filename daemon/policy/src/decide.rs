@@ -1,0 +1,616 @@
+//! Decisions: requests put to Cedar, mode by mode.
+
+use crate::arguments::convert;
+use crate::paths::{self, in_workspace, uid};
+use crate::schema::call_action;
+use crate::touch::touch_action;
+use crate::{CallRequest, CommitRequest, Decision, Outcome, PolicySet};
+use cedar_policy::{
+    Authorizer, Context, Decision as CedarDecision, Entities, Request, RestrictedExpression,
+};
+use forerun_types::{ChangeKind, PathChange, Source, Touch, fold};
+
+/// What Cedar said about one mode.
+struct Answer {
+    allowed: bool,
+    policies: Vec<String>,
+}
+
+impl PolicySet {
+    /// Decides a call of a tool. Unverified actions are asked for run, hold, ask; those
+    /// of the target and the user whose verdict is there, for run and ask.
+    pub fn decide_call(&self, call: &CallRequest<'_>) -> Decision {
+        let tool = &call.action.tool;
+        let Some(kind) = self.0.schema.arguments.get(tool) else {
+            let reason = format!("there is no tool {tool:?}");
+            return Decision::deny("policy_unknown_tool", Vec::new(), reason);
+        };
+        let arguments = match convert(kind, &call.action.arguments.to_value()) {
+            Ok(arguments) => arguments,
+            Err(error) => return Decision::deny("policy_arguments", Vec::new(), error),
+        };
+        let settled = !call.speculative && call.principal != Source::Approximation;
+        let modes: &[Outcome] = if settled {
+            &[Outcome::Run, Outcome::Ask]
+        } else {
+            &[Outcome::Run, Outcome::Hold, Outcome::Ask]
+        };
+        let counters = [
+            ("calls", call.counters.calls),
+            ("bytes_written", call.counters.bytes_written),
+            ("commits", call.counters.commits),
+        ];
+        let counters = counters.map(|(name, count)| (name.to_owned(), long(count)));
+        let context = [
+            ("step", long(u64::from(call.step.0))),
+            ("depth", long(u64::from(call.depth))),
+            (
+                "speculative",
+                RestrictedExpression::new_bool(call.speculative),
+            ),
+            (
+                "counters",
+                RestrictedExpression::new_record(counters)
+                    .expect("the names of the counters are distinct"),
+            ),
+            ("args", arguments.record),
+            (
+                "args_partial",
+                RestrictedExpression::new_bool(arguments.partial),
+            ),
+        ];
+        self.decide(modes, &format!("a call of {tool}"), |mode| {
+            let action = call_action(tool);
+            let resource = uid("Tool", tool);
+            let context = with_mode(mode, &context);
+            self.ask(
+                &self.0.schema.entities,
+                call.principal,
+                &action,
+                resource,
+                context,
+            )
+        })
+    }
+
+    /// Decides whether a verified delta may reach the workspace: each of its paths, then
+    /// the commit as a whole, for run and ask.
+    pub fn decide_commit(&self, commit: &CommitRequest<'_>) -> Decision {
+        if let Some(denied) = self.denied_change(commit) {
+            return denied;
+        }
+        let count = |is: fn(&ChangeKind) -> bool| {
+            long(
+                commit
+                    .changed
+                    .iter()
+                    .filter(|change| is(&change.kind))
+                    .count() as u64,
+            )
+        };
+        let context = [
+            ("created", count(|kind| matches!(kind, ChangeKind::Created))),
+            (
+                "modified",
+                count(|kind| matches!(kind, ChangeKind::Modified)),
+            ),
+            ("deleted", count(|kind| matches!(kind, ChangeKind::Deleted))),
+            (
+                "renamed",
+                count(|kind| matches!(kind, ChangeKind::Renamed { .. })),
+            ),
+            (
+                "attributes",
+                count(|kind| matches!(kind, ChangeKind::Attributes)),
+            ),
+        ];
+        self.decide(&[Outcome::Run, Outcome::Ask], "a commit", |mode| {
+            let resource = uid("Workspace", paths::WORKSPACE);
+            let context = with_mode(mode, &context);
+            self.ask(
+                &self.0.schema.entities,
+                commit.principal,
+                "commit",
+                resource,
+                context,
+            )
+        })
+    }
+
+    /// The first mode that is allowed, else a denial.
+    fn decide(
+        &self,
+        modes: &[Outcome],
+        what: &str,
+        ask: impl Fn(Outcome) -> Result<Answer, String>,
+    ) -> Decision {
+        let mut forbidding: Vec<String> = Vec::new();
+        for mode in modes {
+            let answer = match ask(*mode) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let reason = format!("policy could not decide {what} ({error})");
+                    return Decision::deny("policy_error", Vec::new(), reason);
+                }
+            };
+            if answer.allowed {
+                return self.allow(*mode, forbidding, answer.policies);
+            }
+            let new = answer
+                .policies
+                .into_iter()
+                .filter(|id| !forbidding.contains(id));
+            forbidding.extend(new.collect::<Vec<_>>());
+        }
+        match forbidding.first() {
+            Some(first) => {
+                let reason = format!("policy {first:?} forbids {what}{}", self.because(first));
+                Decision::deny("policy_forbidden", forbidding, reason)
+            }
+            None => {
+                let reason = format!("no policy of {:?} permits {what}", self.name());
+                Decision::deny("policy_not_permitted", Vec::new(), reason)
+            }
+        }
+    }
+
+    fn allow(&self, mode: Outcome, forbidding: Vec<String>, permitting: Vec<String>) -> Decision {
+        let (code, says) = match mode {
+            Outcome::Run => ("policy_run", "permits it"),
+            Outcome::Hold => ("policy_hold", "holds it until its verdict"),
+            Outcome::Ask | Outcome::Deny => ("policy_ask", "puts it to the user"),
+        };
+        // Why it may not run says more than why it may wait.
+        let why = forbidding
+            .first()
+            .or(permitting.first())
+            .map_or("", String::as_str);
+        let reason = format!("policy {why:?} {says}{}", self.because(why));
+        let policies = forbidding.into_iter().chain(permitting).collect();
+        Decision {
+            outcome: mode,
+            policies,
+            reason,
+            code,
+        }
+    }
+
+    fn because(&self, policy: &str) -> String {
+        self.0
+            .reasons
+            .get(policy)
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default()
+    }
+
+    /// The denial of the first path of a delta that may not be changed.
+    fn denied_change(&self, commit: &CommitRequest<'_>) -> Option<Decision> {
+        let rules = self.path_rules(commit.principal, false);
+        let touched = commit.changed.iter().flat_map(touches);
+        let denied = touched
+            .filter_map(|(touch, path)| {
+                let path = in_workspace(path);
+                rules.decide(touch, &path, &fold(&path)).err()
+            })
+            .next()?;
+        let (touch, path) = (denied.touch, &denied.path);
+        Some(if denied.policy.is_empty() {
+            let reason = format!("no policy of {:?} permits to {touch} {path}", self.name());
+            Decision::deny("policy_not_permitted", Vec::new(), reason)
+        } else {
+            let because = self.because(&denied.policy);
+            let reason = format!(
+                "policy {:?} forbids to {touch} {path}{because}",
+                denied.policy
+            );
+            Decision::deny("policy_forbidden", vec![denied.policy], reason)
+        })
+    }
+
+    /// Decides a touch as Cedar does, without the compiled rules. Slow: it is there to
+    /// hold the rules against.
+    pub(crate) fn cedar_allows(
+        &self,
+        principal: Source,
+        speculative: bool,
+        unprotected: &[String],
+        touch: Touch,
+        path: &str,
+    ) -> Result<bool, String> {
+        let folded = fold(path);
+        let rules = self.0.compile(principal, speculative, unprotected);
+        let mut below = Vec::new();
+        rules.named_below(touch, &folded, &mut |named| below.push(named));
+        if !self
+            .cedar_answers(principal, speculative, unprotected, touch, path)?
+            .allowed
+        {
+            return Ok(false);
+        }
+        // A forbid of what is below forbids this; a missing permit there does not.
+        for named in below {
+            let answer = self.cedar_answers(principal, speculative, unprotected, touch, named)?;
+            if !answer.allowed && !answer.policies.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn cedar_answers(
+        &self,
+        principal: Source,
+        speculative: bool,
+        unprotected: &[String],
+        touch: Touch,
+        path: &str,
+    ) -> Result<Answer, String> {
+        let folded = fold(path);
+        let is_unprotected = unprotected.iter().any(|root| {
+            folded
+                .strip_prefix(root.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        let context = [
+            ("speculative", RestrictedExpression::new_bool(speculative)),
+            (
+                "unprotected",
+                RestrictedExpression::new_bool(is_unprotected),
+            ),
+        ];
+        let schema = &self.0.schema;
+        let entities = schema
+            .entities
+            .clone()
+            .add_entities([paths::entity(path)], Some(&schema.schema))
+            .map_err(|error| error.to_string())?;
+        let context = with_mode(Outcome::Run, &context);
+        self.ask(
+            &entities,
+            principal,
+            touch_action(touch),
+            uid("Path", &folded),
+            context,
+        )
+    }
+
+    /// Puts one request to Cedar. A policy that can not be evaluated is an error, since
+    /// Cedar would go on as if it were not there.
+    fn ask(
+        &self,
+        entities: &Entities,
+        principal: Source,
+        action: &str,
+        resource: cedar_policy::EntityUid,
+        context: Vec<(String, RestrictedExpression)>,
+    ) -> Result<Answer, String> {
+        let Some(slice) = self.0.slices.get(action) else {
+            return Ok(Answer {
+                allowed: false,
+                policies: Vec::new(),
+            });
+        };
+        let context = Context::from_pairs(context).map_err(|error| error.to_string())?;
+        let request = Request::new(
+            uid("Agent", principal.as_str()),
+            uid("Action", action),
+            resource,
+            context,
+            Some(&self.0.schema.schema),
+        )
+        .map_err(|error| error.to_string())?;
+        let response = Authorizer::new().is_authorized(&request, slice, entities);
+        if let Some(error) = response.diagnostics().errors().next() {
+            return Err(error.to_string());
+        }
+        let mut policies: Vec<String> = response
+            .diagnostics()
+            .reason()
+            .map(|id| AsRef::<str>::as_ref(id).to_owned())
+            .collect();
+        policies.sort_unstable();
+        Ok(Answer {
+            allowed: response.decision() == CedarDecision::Allow,
+            policies,
+        })
+    }
+}
+
+/// What a change does to which path.
+fn touches(change: &PathChange) -> Vec<(Touch, &str)> {
+    let path = change.path.as_str();
+    match &change.kind {
+        ChangeKind::Created | ChangeKind::Modified | ChangeKind::Attributes => {
+            vec![(Touch::Write, path)]
+        }
+        ChangeKind::Deleted => vec![(Touch::Delete, path)],
+        ChangeKind::Renamed { from } => vec![(Touch::Delete, from), (Touch::Write, path)],
+    }
+}
+
+fn long(number: u64) -> RestrictedExpression {
+    RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn with_mode(
+    mode: Outcome,
+    context: &[(&str, RestrictedExpression)],
+) -> Vec<(String, RestrictedExpression)> {
+    let mode = RestrictedExpression::new_entity_uid(uid("Mode", mode.as_str()));
+    let given = context
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()));
+    std::iter::once(("mode".to_owned(), mode))
+        .chain(given)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Counters;
+    use crate::fixtures::set;
+    use forerun_types::{Action, StepIndex};
+
+    /// Decides a `write_file` of `path`.
+    fn write(set: &PolicySet, principal: Source, speculative: bool, path: &str) -> Decision {
+        let arguments = serde_json::json!({ "path": path, "content": "" }).to_string();
+        call(set, principal, speculative, "write_file", &arguments)
+    }
+
+    fn call(
+        set: &PolicySet,
+        principal: Source,
+        speculative: bool,
+        tool: &str,
+        arguments: &str,
+    ) -> Decision {
+        set.decide_call(&CallRequest {
+            principal,
+            action: &Action::parse(tool, arguments).unwrap(),
+            step: StepIndex(3),
+            depth: 2,
+            speculative,
+            counters: Counters {
+                calls: 7,
+                bytes_written: 1_000,
+                commits: 3,
+            },
+        })
+    }
+
+    fn permit(id: &str, condition: &str) -> String {
+        format!(
+            "@id({id:?}) permit (principal, action in Action::\"call\", resource) when {{ {condition} }};\n"
+        )
+    }
+
+    fn forbid(id: &str, condition: &str) -> String {
+        permit(id, condition).replace("permit", "forbid")
+    }
+
+    #[test]
+    fn nothing_is_permitted_by_no_policy() {
+        for source in [
+            "",
+            &permit(
+                "a",
+                "context.mode == Mode::\"hold\" && false == context.speculative",
+            ),
+        ] {
+            let decision = write(&set(source), Source::Target, false, "a");
+            assert_eq!(
+                (decision.outcome, decision.code),
+                (Outcome::Deny, "policy_not_permitted")
+            );
+            assert_eq!(decision.policies, [] as [&str; 0]);
+            assert!(
+                decision.reason.contains("do not retry"),
+                "{}",
+                decision.reason
+            );
+        }
+    }
+
+    #[test]
+    fn the_decision_is_the_first_mode_that_is_allowed() {
+        use Outcome::*;
+        let cases: [(&[&str], Outcome, Outcome); 7] = [
+            (&["run", "hold", "ask"], Run, Run),
+            (&["run"], Run, Run),
+            (&["hold", "ask"], Hold, Ask),
+            (&["hold"], Hold, Deny),
+            (&["ask"], Ask, Ask),
+            (&["run", "ask"], Run, Run),
+            (&[], Deny, Deny),
+        ];
+        for (modes, unverified, verified) in cases {
+            let source: String = modes
+                .iter()
+                .map(|mode| permit(mode, &format!("context.mode == Mode::{mode:?}")))
+                .collect();
+            let set = set(&source);
+            let outcome = |principal, speculative| write(&set, principal, speculative, "a").outcome;
+            assert_eq!(
+                outcome(Source::Approximation, true),
+                unverified,
+                "{modes:?}"
+            );
+            assert_eq!(outcome(Source::Target, true), unverified, "{modes:?}");
+            assert_eq!(outcome(Source::Target, false), verified, "{modes:?}");
+            assert_eq!(outcome(Source::User, false), verified, "{modes:?}");
+        }
+    }
+
+    #[test]
+    fn forbid_wins_and_the_decision_names_who_decided() {
+        let source = permit("all", "true")
+            + &forbid(
+                "no-secrets",
+                "resource == Tool::\"write_file\" && context.step == 3",
+            )
+            .replace("forbid", "@reason(\"they are secret\") forbid");
+        let decision = write(&set(&source), Source::Target, false, "a");
+        assert_eq!(
+            (decision.outcome, decision.code),
+            (Outcome::Deny, "policy_forbidden")
+        );
+        assert_eq!(decision.policies, ["no-secrets"]);
+        assert_eq!(
+            decision.reason,
+            "policy \"no-secrets\" forbids a call of write_file: they are secret; \
+             it will be denied again, so do not retry it"
+        );
+        let other = call(
+            &set(&source),
+            Source::Target,
+            false,
+            "grep",
+            r#"{"pattern":"a"}"#,
+        );
+        assert_eq!(
+            (other.outcome, other.policies),
+            (Outcome::Run, vec!["all".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_hold_names_what_forbade_to_run_and_what_permits_to_wait() {
+        let source = permit("all", "true")
+            + &forbid(
+                "later",
+                "context.speculative && context.mode == Mode::\"run\"",
+            );
+        let decision = write(&set(&source), Source::Approximation, true, "a");
+        assert_eq!(
+            (decision.outcome, decision.code),
+            (Outcome::Hold, "policy_hold")
+        );
+        assert_eq!(decision.policies, ["later", "all"]);
+        assert_eq!(
+            write(&set(&source), Source::Target, false, "a").outcome,
+            Outcome::Run
+        );
+    }
+
+    #[test]
+    fn arguments_counters_and_roles_can_be_asked_for() {
+        let write_file = |condition: &str| {
+            permit("a", condition).replace("in Action::\"call\"", "== Action::\"call:write_file\"")
+        };
+        for (condition, expected) in [
+            ("context.args.path like \"src/*\"", Outcome::Run),
+            ("context.args.path == \"src\"", Outcome::Deny),
+            (
+                "context.args.path_length == 8 && context.args.content_length == 0",
+                Outcome::Run,
+            ),
+            ("context.args_partial", Outcome::Deny),
+            (
+                "context.counters.calls == 7 && context.counters.bytes_written == 1000",
+                Outcome::Run,
+            ),
+            (
+                "context.counters.commits == 3 && context.depth == 2",
+                Outcome::Run,
+            ),
+            (
+                "principal.role == Role::\"target\" && !context.speculative",
+                Outcome::Run,
+            ),
+            ("principal.role == Role::\"user\"", Outcome::Deny),
+            (
+                "resource.deterministic && !resource.open_world",
+                Outcome::Run,
+            ),
+        ] {
+            let decision = write(
+                &set(&write_file(condition)),
+                Source::Target,
+                false,
+                "src/a.rs",
+            );
+            assert_eq!(decision.outcome, expected, "{condition}: {decision:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_break_the_schema_are_denied_and_named() {
+        let set = set(&permit("all", "true"));
+        for (arguments, named) in [
+            ("{}", "content"),
+            (r#"{"path":1,"content":""}"#, "path"),
+            ("[]", "object"),
+        ] {
+            let decision = call(&set, Source::User, false, "write_file", arguments);
+            assert_eq!(
+                (decision.outcome, decision.code),
+                (Outcome::Deny, "policy_arguments")
+            );
+            assert!(decision.reason.contains(named), "{}", decision.reason);
+        }
+    }
+
+    #[test]
+    fn a_policy_that_can_not_be_evaluated_denies() {
+        let source =
+            permit("all", "true") + &forbid("overflow", "context.step * 9223372036854775807 > 0");
+        let decision = write(&set(&source), Source::Target, false, "a");
+        assert_eq!(
+            (decision.outcome, decision.code),
+            (Outcome::Deny, "policy_error")
+        );
+        assert!(decision.reason.contains("overflow"), "{}", decision.reason);
+    }
+
+    #[test]
+    fn a_commit_is_decided_path_by_path_and_as_a_whole() {
+        let source = "
+            @id(\"src\") permit (principal, action in Action::\"touch\", resource in Path::\"/workspace/src\");
+            @id(\"no-key\") forbid (principal, action == Action::\"delete\", resource) when { resource.ext == \"key\" };
+            @id(\"commit\") permit (principal, action == Action::\"commit\", resource);
+            @id(\"few\") forbid (principal, action == Action::\"commit\", resource)
+            when { context.deleted + context.renamed > 1 && context.mode == Mode::\"run\" };";
+        let set = set(source);
+        let decide = |changed: &[(&str, ChangeKind)]| {
+            let changed: Vec<_> = changed
+                .iter()
+                .map(|(path, kind)| PathChange {
+                    path: (*path).to_owned(),
+                    kind: kind.clone(),
+                })
+                .collect();
+            let decision = set.decide_commit(&CommitRequest {
+                principal: Source::Target,
+                changed: &changed,
+            });
+            (decision.outcome, decision.policies)
+        };
+        let from = |from: &str| ChangeKind::Renamed {
+            from: from.to_owned(),
+        };
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        use ChangeKind::*;
+        assert_eq!(decide(&[]), (Outcome::Run, ids(&["commit"])));
+        assert_eq!(
+            decide(&[("src/a", Created), ("src/b", Modified)]).0,
+            Outcome::Run
+        );
+        assert_eq!(
+            decide(&[("src/a", Created), ("b", Attributes)]),
+            (Outcome::Deny, ids(&[]))
+        );
+        assert_eq!(
+            decide(&[("src/a.KEY", Deleted)]),
+            (Outcome::Deny, ids(&["no-key"]))
+        );
+        assert_eq!(decide(&[("src/a.key", Modified)]).0, Outcome::Run);
+        assert_eq!(
+            decide(&[("src/a", from("src/b.key"))]),
+            (Outcome::Deny, ids(&["no-key"]))
+        );
+        assert_eq!(decide(&[("src/a", from("b"))]).0, Outcome::Deny);
+        let two = decide(&[("src/a", Deleted), ("src/c", from("src/b"))]);
+        assert_eq!(two, (Outcome::Ask, ids(&["few", "commit"])));
+    }
+}

@@ -1,0 +1,235 @@
+//! A set's table of examples: what must run, be held, asked or denied.
+
+use crate::set::unprotect;
+use crate::{CallRequest, CommitRequest, Counters, Outcome, PolicySet};
+use forerun_types::{
+    Action, Annotations, ChangeKind, Digest, PathChange, Source, Speculation, StepIndex,
+    ToolDescription, Touch, fold,
+};
+use serde::Deserialize;
+
+/// The table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Examples {
+    /// Tools besides those of the toolbox, so that rules about kinds of tools show.
+    #[serde(default, rename = "tool")]
+    tools: Vec<ExampleTool>,
+    #[serde(rename = "example")]
+    pub(crate) examples: Vec<Example>,
+}
+
+/// A tool without arguments, described by what policies see of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExampleTool {
+    name: String,
+    speculation: Speculation,
+    #[serde(default)]
+    open_world: bool,
+    #[serde(default)]
+    read_only: bool,
+    #[serde(default)]
+    destructive: bool,
+}
+
+/// One line of the table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Example {
+    /// What it shows.
+    pub(crate) say: String,
+    /// What must become of it.
+    pub(crate) expect: Outcome,
+    /// A policy that must be among those that decided.
+    pub(crate) policy: Option<String>,
+    /// Who acts.
+    #[serde(default = "target")]
+    pub(crate) by: Source,
+    /// Whether the verdict is awaited; by default for the approximation agent.
+    speculative: Option<bool>,
+    /// What the user's configuration unprotects.
+    #[serde(default)]
+    pub(crate) unprotected: Vec<String>,
+    /// A call of this tool.
+    pub(crate) call: Option<String>,
+    /// With these arguments.
+    #[serde(default)]
+    pub(crate) arguments: serde_json::Value,
+    /// A touch.
+    pub(crate) touch: Option<Touch>,
+    /// Of this path, as a sandbox sees it.
+    pub(crate) path: Option<String>,
+    /// A commit of these changes: `created a`, `renamed a b`, …
+    pub(crate) commit: Option<Vec<String>>,
+    /// And of so many deletions.
+    #[serde(default)]
+    pub(crate) deletions: usize,
+}
+
+fn target() -> Source {
+    Source::Target
+}
+
+impl Examples {
+    pub(crate) fn parse(text: &str) -> Result<Examples, String> {
+        toml::from_str(text).map_err(|error| format!("the examples can not be read: {error}"))
+    }
+
+    /// The further tools.
+    pub(crate) fn tools(&self) -> Vec<ToolDescription> {
+        self.tools.iter().map(ExampleTool::describe).collect()
+    }
+
+    /// One sentence for each example that the set decides otherwise.
+    pub(crate) fn failures(&self, set: &PolicySet) -> Vec<String> {
+        let failures = self.examples.iter().filter_map(|example| {
+            let error = example.check(set).err()?;
+            Some(format!("{:?}: {error}", example.say))
+        });
+        failures.collect()
+    }
+}
+
+impl Example {
+    /// Whether the verdict is awaited.
+    pub(crate) fn is_speculative(&self) -> bool {
+        self.speculative.unwrap_or(self.by == Source::Approximation)
+    }
+
+    fn check(&self, set: &PolicySet) -> Result<(), String> {
+        let (outcome, policies) = self.decide(set)?;
+        if outcome != self.expect {
+            return Err(format!(
+                "{outcome} instead of {} (policies {policies:?})",
+                self.expect
+            ));
+        }
+        match &self.policy {
+            Some(policy) if !policies.contains(policy) => {
+                Err(format!("decided by {policies:?} instead of {policy:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn decide(&self, set: &PolicySet) -> Result<(Outcome, Vec<String>), String> {
+        match (&self.call, self.touch, &self.path, &self.commit) {
+            (Some(tool), None, None, None) => self.decide_call(set, tool),
+            (None, Some(touch), Some(path), None) => self.decide_touch(set, touch, path),
+            (None, None, None, Some(changes)) => self.decide_commit(set, changes),
+            _ => Err("it has to have a call, a touch with a path, or a commit".to_owned()),
+        }
+    }
+
+    fn decide_call(&self, set: &PolicySet, tool: &str) -> Result<(Outcome, Vec<String>), String> {
+        let arguments = if self.arguments.is_null() {
+            "{}".to_owned()
+        } else {
+            self.arguments.to_string()
+        };
+        let action = Action::parse(tool, &arguments).map_err(|error| error.to_string())?;
+        let decision = set.decide_call(&CallRequest {
+            principal: self.by,
+            action: &action,
+            step: StepIndex(0),
+            depth: u32::from(self.is_speculative()),
+            speculative: self.is_speculative(),
+            counters: Counters::default(),
+        });
+        if matches!(
+            decision.code,
+            "policy_unknown_tool" | "policy_arguments" | "policy_error"
+        ) {
+            return Err(decision.reason);
+        }
+        Ok((decision.outcome, decision.policies))
+    }
+
+    /// By the compiled rules and by Cedar, which have to agree.
+    fn decide_touch(
+        &self,
+        set: &PolicySet,
+        touch: Touch,
+        path: &str,
+    ) -> Result<(Outcome, Vec<String>), String> {
+        let unprotected = self.unprotected.iter().map(|path| unprotect(path));
+        let unprotected: Vec<String> = unprotected
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        let speculative = self.is_speculative();
+        let rules = set.0.compile(self.by, speculative, &unprotected);
+        let denied = rules.decide(touch, path, &fold(path)).err();
+        let cedar = set.cedar_allows(self.by, speculative, &unprotected, touch, path)?;
+        if cedar == denied.is_some() {
+            return Err("the path rules and Cedar do not agree".to_owned());
+        }
+        Ok(match denied {
+            None => (Outcome::Run, Vec::new()),
+            Some(denied) if denied.policy.is_empty() => (Outcome::Deny, Vec::new()),
+            Some(denied) => (Outcome::Deny, vec![denied.policy]),
+        })
+    }
+
+    fn decide_commit(
+        &self,
+        set: &PolicySet,
+        changes: &[String],
+    ) -> Result<(Outcome, Vec<String>), String> {
+        let mut changed = changes
+            .iter()
+            .map(|text| change(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        changed.extend((0..self.deletions).map(|number| PathChange {
+            path: format!("old/{number}"),
+            kind: ChangeKind::Deleted,
+        }));
+        let decision = set.decide_commit(&CommitRequest {
+            principal: self.by,
+            changed: &changed,
+        });
+        Ok((decision.outcome, decision.policies))
+    }
+}
+
+impl ExampleTool {
+    fn describe(&self) -> ToolDescription {
+        ToolDescription {
+            name: self.name.clone(),
+            title: self.name.clone(),
+            description: String::new(),
+            input_schema: serde_json::json!({ "type": "object" }),
+            output_schema: None,
+            annotations: Annotations {
+                read_only: self.read_only,
+                destructive: self.destructive,
+                idempotent: false,
+                open_world: self.open_world,
+            },
+            deterministic: false,
+            speculation: self.speculation,
+            component: Digest::of(&self.name),
+        }
+    }
+}
+
+fn change(text: &str) -> Result<PathChange, String> {
+    let words: Vec<_> = text.split(' ').collect();
+    let (path, kind) = match words.as_slice() {
+        ["created", path] => (path, ChangeKind::Created),
+        ["modified", path] => (path, ChangeKind::Modified),
+        ["deleted", path] => (path, ChangeKind::Deleted),
+        ["attributes", path] => (path, ChangeKind::Attributes),
+        ["renamed", from, path] => (
+            path,
+            ChangeKind::Renamed {
+                from: (*from).to_owned(),
+            },
+        ),
+        _ => return Err(format!("{text:?} is no change")),
+    };
+    Ok(PathChange {
+        path: (*path).to_owned(),
+        kind,
+    })
+}

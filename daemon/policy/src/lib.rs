@@ -1,0 +1,41 @@
+//! Decides what an action may do: run, be held until its verdict, be put to the user,
+//! or be denied. Policies are written in Cedar; the ready sets and the static part of
+//! the schema are in `policies/` at the top of the repository.
+//!
+//! ```text
+//!   tools ──▶ schema ──▶ strict validation ──▶ PolicySet ──┬─▶ decide_call    Cedar, sliced by action
+//!   source ─────────────────────▲                          ├─▶ decide_commit  Cedar + path rules
+//!                                                          └─▶ path_rules     plain data, for sandboxes
+//! ```
+//!
+//! - Default deny, forbid wins. **The mode is part of the question:** Cedar is asked
+//!   whether the action may *run*, then *hold*, then *ask*, and the first that is allowed
+//!   is the decision. So no two permits can contradict each other, and a typing error
+//!   denies.
+//! - **Invariant:** a policy that Cedar could not evaluate denies, whatever else permits.
+//! - **Invariant:** the path rules of a set decide as Cedar would: a condition that does
+//!   not compile into them is refused when the set is loaded.
+//! - **Invariant:** a set is immutable, and a set that is not valid, or a ready set whose
+//!   examples fail, does not exist.
+//! - Pure: no files, no clock, no configuration. A decision depends on the set and the
+//!   request alone.
+
+mod arguments;
+mod conditions;
+mod decide;
+mod error;
+mod examples;
+mod paths;
+mod ready;
+mod request;
+mod schema;
+mod set;
+mod source;
+mod touch;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use error::{PolicyError, Problem};
+pub use request::{CallRequest, CommitRequest, Counters, Decision, Outcome};
+pub use set::{LoadOptions, PolicySet};

@@ -1,0 +1,482 @@
+//! A policy set: loading it, and what is kept of it.
+
+use crate::conditions::Toucher;
+use crate::paths::{flaw, in_workspace};
+use crate::schema::{ToolSchema, call_action};
+use crate::source::{Named, Source};
+use crate::touch::{TouchPolicy, rules};
+use crate::{PolicyError, Problem, ready};
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{ActionConstraint, PolicySet as Cedar, ValidationMode, Validator};
+use forerun_types::{Digest, Hasher, PathRules, Source as Principal, ToolDescription, Touch, fold};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+/// A set of policies that is valid for a toolbox. Immutable; clones are cheap.
+#[derive(Clone)]
+pub struct PolicySet(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    name: String,
+    digest: Digest,
+    pub(crate) schema: ToolSchema,
+    /// The policies that can matter for an action, by its name.
+    pub(crate) slices: HashMap<String, Cedar>,
+    /// What `@reason` says, by policy.
+    pub(crate) reasons: HashMap<String, String>,
+    touches: Vec<TouchPolicy>,
+    unprotected: Vec<String>,
+    /// Who touches, and the rules for that.
+    rules: Vec<(Principal, bool, PathRules)>,
+}
+
+/// What the user's configuration says about a set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Paths, relative to the workspace, that stay writable with everything below them
+    /// though the set protects them.
+    pub unprotected: Vec<String>,
+}
+
+impl PolicySet {
+    /// A ready set, such as `workspace-write`, for a toolbox.
+    ///
+    /// # Errors
+    /// If there is no set of this name, a tool can not be described to policies, or the
+    /// set's examples fail for this toolbox.
+    pub fn ready(name: &str, tools: &[ToolDescription]) -> Result<PolicySet, PolicyError> {
+        PolicySet::ready_with(name, tools, &LoadOptions::default())
+    }
+
+    /// As [`PolicySet::ready`], with the user's options.
+    ///
+    /// # Errors
+    /// As [`PolicySet::ready`], and if a path to unprotect is none.
+    pub fn ready_with(
+        name: &str,
+        tools: &[ToolDescription],
+        options: &LoadOptions,
+    ) -> Result<PolicySet, PolicyError> {
+        let ready = ready::find(name)?;
+        ready.check(tools)?;
+        PolicySet::load_with(name, ready.source, tools, options)
+    }
+
+    /// A set from its Cedar source, for a toolbox. `name` is for messages and events.
+    ///
+    /// # Errors
+    /// If the source does not parse, is not valid in strict mode, has an annotation
+    /// without a meaning, a policy without an `@id`, or a condition on touches that path
+    /// rules can not say. Every problem is listed, with its line and column.
+    pub fn load(
+        name: &str,
+        source: &str,
+        tools: &[ToolDescription],
+    ) -> Result<PolicySet, PolicyError> {
+        PolicySet::load_with(name, source, tools, &LoadOptions::default())
+    }
+
+    /// As [`PolicySet::load`], with the user's options.
+    ///
+    /// # Errors
+    /// As [`PolicySet::load`], and if a path to unprotect is none.
+    pub fn load_with(
+        name: &str,
+        source: &str,
+        tools: &[ToolDescription],
+        options: &LoadOptions,
+    ) -> Result<PolicySet, PolicyError> {
+        let unprotected = options.unprotected.iter().map(|path| unprotect(path));
+        let unprotected = unprotected.collect::<Result<Vec<_>, _>>()?;
+        let schema = ToolSchema::generate(tools)?;
+        let invalid = |problems| PolicyError::Invalid {
+            set: name.to_owned(),
+            problems,
+        };
+        let text = Source(source);
+        let policies = text.parse().map_err(invalid)?;
+        check(&text, &policies, &schema, tools).map_err(invalid)?;
+        let touches = compile(&text, &policies).map_err(invalid)?;
+        let mut set = Inner {
+            name: name.to_owned(),
+            digest: digest(name, source, &schema.text, &unprotected),
+            slices: slices(&policies, tools),
+            reasons: policies
+                .into_iter()
+                .filter_map(|named| Some((named.id, named.reason?)))
+                .collect(),
+            schema,
+            touches,
+            unprotected,
+            rules: Vec::new(),
+        };
+        for principal in [Principal::Approximation, Principal::Target, Principal::User] {
+            for speculative in [false, true] {
+                let rules = set.compile(principal, speculative, &set.unprotected);
+                set.rules.push((principal, speculative, rules));
+            }
+        }
+        Ok(PolicySet(Arc::new(set)))
+    }
+
+    /// The set's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Digest of everything that decisions depend on: the policies, the schema with the
+    /// tools' arguments, and what the user unprotected.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+
+    /// What a sandbox may do to paths, for an action from `principal`.
+    pub fn path_rules(&self, principal: Principal, speculative: bool) -> PathRules {
+        let known = self
+            .0
+            .rules
+            .iter()
+            .find(|(whose, when, _)| *whose == principal && *when == speculative);
+        known.map(|(_, _, rules)| rules.clone()).unwrap_or_default()
+    }
+}
+
+impl Inner {
+    pub(crate) fn compile(
+        &self,
+        principal: Principal,
+        speculative: bool,
+        unprotected: &[String],
+    ) -> PathRules {
+        rules(
+            &self.touches,
+            Toucher {
+                principal,
+                speculative,
+                unprotected,
+            },
+        )
+    }
+}
+
+impl fmt::Debug for PolicySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicySet")
+            .field("name", &self.0.name)
+            .field("digest", &self.0.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A path of the user's configuration, as policies compare it.
+pub(crate) fn unprotect(path: &str) -> Result<String, PolicyError> {
+    let absolute = fold(&in_workspace(path.strip_suffix('/').unwrap_or(path)));
+    let reason = if path.starts_with('/') {
+        Some("it is absolute")
+    } else {
+        flaw(&absolute)
+    };
+    match reason {
+        Some(reason) => Err(PolicyError::Unprotect {
+            path: path.to_owned(),
+            reason,
+        }),
+        None => Ok(absolute),
+    }
+}
+
+/// Finds everything that is wrong with policies that parse, in the order of the source.
+fn check(
+    source: &Source<'_>,
+    policies: &[Named],
+    schema: &ToolSchema,
+    tools: &[ToolDescription],
+) -> Result<(), Vec<Problem>> {
+    let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+    let mut problems: Vec<Problem> = policies
+        .iter()
+        .flat_map(|named| source.dead_parts(named, &names))
+        .collect();
+    let cedar = Cedar::from_policies(policies.iter().map(|named| named.policy.clone()));
+    let cedar = match cedar {
+        Ok(cedar) => cedar,
+        Err(error) => return Err(vec![source.problem(0, None, error.to_string(), None)]),
+    };
+    let result = Validator::new(schema.schema.clone()).validate(&cedar, ValidationMode::Strict);
+    let named = |id: &cedar_policy::PolicyId| {
+        let id: &str = id.as_ref();
+        policies.iter().find(|named| named.id == id)
+    };
+    // Cedar tells some causes by their consequences too: what it can not place is told
+    // only of policies of which nothing better is known. A warning is about a policy
+    // that can not mean what it says.
+    let errors = result
+        .validation_errors()
+        .map(|error| (error.policy_id().clone(), DetailedError::from(error)));
+    let warnings = result
+        .validation_warnings()
+        .map(|warning| (warning.policy_id().clone(), DetailedError::from(warning)));
+    let mut told = HashSet::new();
+    let (placed, consequences): (Vec<_>, Vec<_>) =
+        errors.partition(|(_, error)| !error.source_locations.is_empty());
+    for round in [placed, consequences, warnings.collect()] {
+        let new: Vec<_> = round
+            .into_iter()
+            .filter(|(id, _)| !told.contains(id))
+            .collect();
+        for (id, error) in new {
+            problems.push(source.problem_of_cedar(&error, named(&id)));
+            told.insert(id);
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    Err(problems)
+}
+
+/// The path rules of policies that are valid.
+fn compile(source: &Source<'_>, policies: &[Named]) -> Result<Vec<TouchPolicy>, Vec<Problem>> {
+    let (mut touches, mut problems) = (Vec::new(), Vec::new());
+    for compiled in policies
+        .iter()
+        .filter_map(|named| TouchPolicy::compile(source, named))
+    {
+        match compiled {
+            Ok(touch) => touches.push(touch),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        Ok(touches)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The policies whose scope covers an action, for each action.
+fn slices(policies: &[Named], tools: &[ToolDescription]) -> HashMap<String, Cedar> {
+    let touches = [Touch::Read, Touch::Write, Touch::Delete].map(crate::touch::touch_action);
+    let calls = tools.iter().map(|tool| (call_action(&tool.name), "call"));
+    let others = [("commit".to_owned(), "commit")];
+    let actions = touches.map(|touch| (touch.to_owned(), "touch"));
+    let actions = calls.chain(actions).chain(others);
+    let slice = |action: &str, group: &str| {
+        let covers = |named: &&Named| match named.policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(uid) => uid.id().unescaped() == action,
+            ActionConstraint::In(uids) => uids
+                .iter()
+                .any(|uid| [action, group].contains(&uid.id().unescaped())),
+        };
+        let covering = policies
+            .iter()
+            .filter(covers)
+            .map(|named| named.policy.clone());
+        Cedar::from_policies(covering).expect("the ids were found to be distinct")
+    };
+    actions
+        .map(|(action, group)| (action.clone(), slice(&action, group)))
+        .collect()
+}
+
+fn digest(name: &str, source: &str, schema: &str, unprotected: &[String]) -> Digest {
+    let hasher = Hasher::new("forerun policy set v1")
+        .field(name)
+        .field(source)
+        .field(schema);
+    unprotected
+        .iter()
+        .fold(hasher, |hasher, path| hasher.field(path))
+        .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{problems, set, tool, toolbox};
+    use serde_json::json;
+
+    /// The only problem of a source: where it is, and what it says.
+    fn problem(source: &str) -> ((usize, usize), String, String) {
+        let found = problems(source);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        let problem = found.into_iter().next().unwrap();
+        let place = (problem.line, problem.column);
+        (place, problem.message, problem.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_line_and_column() {
+        let ((line, column), message, _) = problem(
+            "// a comment\n@id(\"a\")\npermit (principal, action, resource) whenn { true };",
+        );
+        assert_eq!((line, column), (3, 38), "{message}");
+        assert!(message.contains("whenn"), "{message}");
+        let error = PolicySet::load("mine", "permit", &toolbox()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("load the policy set \"mine\": line 1, column ")
+        );
+    }
+
+    #[test]
+    fn an_annotation_without_a_meaning_is_refused() {
+        let (place, message, hint) =
+            problem("@id(\"a\")\n@mode(\"hold\")\nforbid (principal, action, resource);");
+        assert_eq!(
+            (place, message.as_str()),
+            ((2, 1), "the annotation `@mode` has no meaning")
+        );
+        assert!(hint.contains("@reason"));
+    }
+
+    #[test]
+    fn a_policy_without_a_name_or_with_anothers_is_refused() {
+        let (place, message, _) = problem("\nforbid (principal, action, resource);");
+        assert_eq!((place, message.as_str()), ((2, 1), "a policy has no name"));
+        let twice = "@id(\"a\")\nforbid (principal, action, resource);\n\
+                     @id(\"a\")\npermit (principal, action, resource);";
+        let (place, message, _) = problem(twice);
+        assert_eq!(
+            (place, message.as_str()),
+            ((3, 1), "there are two of this id")
+        );
+        let (_, message, _) = problem("@id(\"\")\nforbid (principal, action, resource);");
+        assert!(message.contains("empty"));
+    }
+
+    #[test]
+    fn a_template_is_refused() {
+        let (place, message, _) =
+            problem("@id(\"a\")\npermit (principal == ?principal, action, resource);");
+        assert_eq!(
+            (place, message.as_str()),
+            ((1, 1), "a template is no policy")
+        );
+    }
+
+    #[test]
+    fn validation_is_strict() {
+        let forbid = |action: &str, condition: &str| {
+            format!(
+                "@id(\"a\")\nforbid (principal, action == Action::\"{action}\", resource)\nwhen {{ {condition} }};"
+            )
+        };
+        for (action, condition, expected) in [
+            ("call:write_file", "context.args.paht == \"a\"", "paht"),
+            ("call:write_file", "context.args.path == 1", "type"),
+            ("call:write_file", "context.speculativ", "speculativ"),
+            ("call:write_file", "context.mode == Mode::\"runn\"", "runn"),
+            (
+                "call:write_file",
+                "principal.role == Role::\"tagret\"",
+                "tagret",
+            ),
+            ("call:wirte_file", "true", "wirte_file"),
+            ("write", "context.args.path == \"a\"", "args"),
+        ] {
+            let found = problems(&forbid(action, condition));
+            assert!(
+                found[0].message.contains(expected),
+                "{condition}: {found:#?}"
+            );
+            assert_eq!(found[0].policy.as_deref(), Some("a"));
+            assert!(found[0].line >= 2, "{found:#?}");
+        }
+    }
+
+    #[test]
+    fn an_optional_argument_must_be_looked_for() {
+        let optional =
+            json!({ "type": "object", "properties": { "limit": { "type": "integer" } } });
+        let tools = [tool("t", optional)];
+        let load = |condition: &str| {
+            let source = format!(
+                "@id(\"a\") permit (principal, action == Action::\"call:t\", resource) when {{ {condition} }};"
+            );
+            PolicySet::load("test", &source, &tools)
+        };
+        assert!(load("context.args.limit < 3").is_err());
+        assert!(load("context.args has limit && context.args.limit < 3").is_ok());
+    }
+
+    #[test]
+    fn a_policy_that_can_never_apply_is_refused() {
+        let (_, message, _) = problem(
+            "@id(\"a\") forbid (principal, action == Action::\"commit\", resource)
+             when { context.deleted > 1 && false };",
+        );
+        assert!(message.contains("impossible"), "{message}");
+    }
+
+    #[test]
+    fn an_entity_that_never_exists_is_refused() {
+        let forbid = |condition: &str| {
+            format!(
+                "@id(\"a\") forbid (principal, action in Action::\"call\", resource) when {{ {condition} }};"
+            )
+        };
+        let (_, message, hint) = problem(&forbid("resource == Tool::\"wirte_file\""));
+        assert_eq!(message, "there is no tool \"wirte_file\"");
+        assert!(hint.contains("write_file"));
+        let (place, message, _) = problem(
+            "@id(\"a\") forbid (principal == Agent::\"target\", action == Action::\"commit\", resource);",
+        );
+        assert_eq!(place, (1, 18));
+        assert!(message.contains("role"), "{message}");
+        assert!(
+            problem(&forbid("principal == Agent::\"target\""))
+                .1
+                .contains("role")
+        );
+        let (place, message, _) = problem(
+            "@id(\"a\")\nforbid (principal, action == Action::\"write\", resource)\n\
+             when { resource in Path::\"/workspace/.GitHub\" };",
+        );
+        assert_eq!(place, (3, 26));
+        assert!(message.contains("folded"), "{message}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_listed_as_a_whole_and_in_order() {
+        let source = "@id(\"a\") permit (principal, action in Action::\"call\", resource) when { context.x };\n\
+                      @id(\"b\") permit (principal, action in Action::\"call\", resource) when { context.y };";
+        let found = problems(source);
+        let lines: Vec<_> = found.iter().map(|problem| problem.line).collect();
+        assert!(
+            lines.is_sorted() && lines.contains(&1) && lines.contains(&2),
+            "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_set_is_an_error_and_no_panic() {
+        let source = include_str!("../../../policies/workspace-write/policy.cedar");
+        for end in (0..source.len())
+            .step_by(97)
+            .filter(|end| source.is_char_boundary(*end))
+        {
+            let _ = PolicySet::load("cut", &source[..end], &toolbox());
+        }
+        for text in ["\u{0}", "é", "@id(\"é\")", "permit(\"", "//", "?resource"] {
+            let _ = PolicySet::load("odd", text, &toolbox());
+        }
+    }
+
+    #[test]
+    fn the_digest_tells_sets_and_toolboxes_apart() {
+        let source = "@id(\"a\") permit (principal, action in Action::\"call\", resource);";
+        let digest = set(source).digest();
+        assert_eq!(set(source).digest(), digest);
+        assert_ne!(set(&source.replace("\"a\"", "\"b\"")).digest(), digest);
+        let fewer = &toolbox()[1..];
+        assert_ne!(
+            PolicySet::load("test", source, fewer).unwrap().digest(),
+            digest
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! The Rust SDK of Forerun: finds or starts the daemon, opens sessions, attaches agents,
+//! watches steps, interrupts.
+//!
+//! ```no_run
+//! # use forerun_sdk::{Forerun, Role, Result, script::Script};
+//! # async fn run() -> Result<()> {
+//! let script = Script::load("demo.toml")?;
+//! let daemon = Forerun::connect().await?;
+//! let session = daemon.session("./site").policy("workspace-write").depth(4).open().await?;
+//! session.attach(Role::Approximation, script.agent(Role::Approximation)).await?;
+//! session.attach(Role::Target, script.agent(Role::Target)).await?;
+//! let mut steps = session.steps();
+//! while let Some(event) = steps.next().await {
+//!     println!("{:?}", event?.kind);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! **Invariants**
+//! - No type that is generated from the protocol is part of the public surface.
+//! - Nothing is printed and no configuration file is read; the environment only where
+//!   [`Connect`] says so.
+//! - Every stream takes itself up again after a broken connection, without losing or
+//!   repeating anything.
+
+mod agent;
+mod attach;
+mod client;
+mod connect;
+mod endpoint;
+mod error;
+mod info;
+mod open;
+pub mod script;
+mod session;
+mod watch;
+
+pub use agent::{Agent, AgentError, Candidate, Request};
+pub use attach::{AttachOptions, Attachment};
+pub use client::{DaemonStatus, Forerun};
+pub use connect::Connect;
+pub use endpoint::{Endpoint, EndpointError, Locations};
+pub use error::{Error, Refusal, Result};
+pub use info::{
+    AttachedAgent, CommitMode, Counts, Finish, Finished, SessionInfo, SessionState, Timings, Window,
+};
+pub use open::SessionBuilder;
+pub use session::{Session, Tokens};
+pub use watch::Events;
+
+pub use async_trait::async_trait;
+pub use forerun_proto::conversions::{ConversionError, Seen};
+pub use forerun_types::{
+    Action, ChangeKind, CommitId, Digest, Entry, Event, EventKind, FileDiff, IdParseError,
+    JsonError, Limits, NodeId, Observation, ObservationStatus, PathChange, PrefixId, Role,
+    SessionId, Source, StepIndex, Time, ToolDescription, Usage, View,
+};

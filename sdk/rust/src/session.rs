@@ -1,0 +1,349 @@
+//! One session: watched, interrupted, finished.
+
+use crate::agent::Agent;
+use crate::attach::{AttachOptions, Attachment};
+use crate::client::{Forerun, authorized, bearer, idempotency_key, idempotent};
+use crate::error::Result;
+use crate::info::{Finish, Finished, SessionInfo};
+use crate::open::millis;
+use crate::watch::Events;
+use forerun_proto::conversions::Seen;
+use forerun_proto::v1;
+use forerun_proto::v1::session_service_client::SessionServiceClient;
+use forerun_proto::v1::session_service_interrupt_request as wire;
+use forerun_proto::v1::session_service_interrupt_request::Interrupt;
+use forerun_types::{Action, FileDiff, NodeId, Role, SessionId, StepIndex, View};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::transport::Channel;
+
+/// What its bearer may do.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// Everything that changes the session.
+    pub owner: String,
+    /// Attaching as approximation agent, and watching.
+    pub approximation: String,
+    /// Attaching as target agent, and watching.
+    pub target: String,
+}
+
+impl Tokens {
+    pub(crate) fn single(token: String) -> Tokens {
+        Tokens {
+            owner: token.clone(),
+            approximation: token.clone(),
+            target: token,
+        }
+    }
+
+    /// The token for attaching in a role.
+    pub fn role(&self, role: Role) -> &str {
+        match role {
+            Role::Approximation => &self.approximation,
+            Role::Target => &self.target,
+        }
+    }
+}
+
+/// Tokens are not printed.
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+/// One session. Clones are the same session.
+///
+/// Dropping it ends nothing: the session goes on in the daemon until its plan ends or
+/// [`Session::close`] is called.
+#[derive(Clone, Debug)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    daemon: Forerun,
+    id: SessionId,
+    tokens: Tokens,
+}
+
+impl Session {
+    pub(crate) fn new(daemon: Forerun, id: SessionId, tokens: Tokens) -> Session {
+        Session {
+            inner: Arc::new(Inner { daemon, id, tokens }),
+        }
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> &SessionId {
+        &self.inner.id
+    }
+
+    /// The session's tokens; all the same if it was found with one.
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
+    }
+
+    /// The daemon that has it.
+    pub fn daemon(&self) -> &Forerun {
+        &self.inner.daemon
+    }
+
+    /// Attaches an agent. It answers until the session needs it no more, and attaches
+    /// again by itself when the connection breaks; dropping the [`Attachment`] does not
+    /// end it.
+    ///
+    /// # Errors
+    /// If the daemon refuses the agent, or can not be reached.
+    pub async fn attach(&self, role: Role, agent: impl Agent) -> Result<Attachment> {
+        self.attach_with(role, agent, AttachOptions::default())
+            .await
+    }
+
+    /// As [`Session::attach`], with an id, a model or a capacity of one's own.
+    ///
+    /// # Errors
+    /// If the daemon refuses the agent, or can not be reached.
+    pub async fn attach_with(
+        &self,
+        role: Role,
+        agent: impl Agent,
+        options: AttachOptions,
+    ) -> Result<Attachment> {
+        crate::attach::attach(self.clone(), role, Arc::new(agent), options).await
+    }
+
+    /// The orderly stream for people, from the start, until nothing more can happen.
+    pub fn steps(&self) -> Events {
+        self.watch(View::Presented)
+    }
+
+    /// The session's events from the start, until nothing more can happen.
+    pub fn watch(&self, view: View) -> Events {
+        self.watch_from(view, 0, true)
+    }
+
+    /// The session's events after a position. Without `follow`, the stream ends after
+    /// those that there are.
+    pub fn watch_from(&self, view: View, after_sequence: u64, follow: bool) -> Events {
+        Events::new(self.clone(), view, after_sequence, follow)
+    }
+
+    /// What the session is and does.
+    ///
+    /// # Errors
+    /// If the daemon refuses, or can not be reached.
+    pub async fn info(&self) -> Result<SessionInfo> {
+        let request = v1::SessionServiceGetRequest {
+            session: self.id().to_string(),
+        };
+        let answer = self
+            .call(request, |mut service, request| async move {
+                service.get(request).await
+            })
+            .await?;
+        crate::info::session(answer.session)
+    }
+
+    /// What differs from the workspace as the session found it.
+    ///
+    /// # Errors
+    /// If the daemon refuses, or can not be reached.
+    pub async fn diff(&self) -> Result<Vec<FileDiff>> {
+        let request = v1::SessionServiceDiffRequest {
+            session: self.id().to_string(),
+        };
+        let answer = self
+            .call(request, |mut service, request| async move {
+                service.diff(request).await
+            })
+            .await?;
+        crate::info::diff(answer)
+    }
+
+    /// With `commit = session`: commits, discards or keeps the changes, of `paths` only if
+    /// there are any.
+    ///
+    /// # Errors
+    /// If the daemon refuses, for instance because a file was changed meanwhile, or can
+    /// not be reached.
+    pub async fn finish(&self, finish: Finish, paths: &[String]) -> Result<Finished> {
+        let request = v1::SessionServiceFinishRequest {
+            session: self.id().to_string(),
+            outcome: finish.to_wire().into(),
+            paths: paths.to_vec(),
+            idempotency_key: idempotency_key()?,
+        };
+        let answer = self
+            .call(request, |mut service, request| async move {
+                service.finish(request).await
+            })
+            .await?;
+        crate::info::finished(answer)
+    }
+
+    /// Ends the session and frees what it holds. Verified steps are kept.
+    ///
+    /// # Errors
+    /// If the daemon refuses, or can not be reached.
+    pub async fn close(&self) -> Result<SessionInfo> {
+        let request = v1::SessionServiceCloseRequest {
+            session: self.id().to_string(),
+            idempotency_key: idempotency_key()?,
+        };
+        let answer = self
+            .call(request, |mut service, request| async move {
+                service.close(request).await
+            })
+            .await?;
+        crate::info::session(answer.session)
+    }
+
+    /// A person is deciding the step: the target's answer is shown, but is no verdict,
+    /// until the claim is used, given back, or `ttl` has passed (zero: the daemon's default).
+    ///
+    /// # Errors
+    /// If the step can not be claimed, or is not what was `seen` any more.
+    pub async fn claim(
+        &self,
+        step: impl Into<StepIndex>,
+        seen: Seen,
+        ttl: Duration,
+    ) -> Result<u64> {
+        self.interrupt(Interrupt::Claim(wire::Claim {
+            step: step.into().0,
+            seen: seen.into(),
+            ttl_ms: millis(ttl),
+        }))
+        .await
+    }
+
+    /// Gives a claim back.
+    ///
+    /// # Errors
+    /// If the step is not claimed.
+    pub async fn unclaim(&self, step: impl Into<StepIndex>) -> Result<u64> {
+        let step = step.into().0;
+        self.interrupt(Interrupt::Unclaim(wire::Unclaim { step }))
+            .await
+    }
+
+    /// Decides the step, whatever it is by now.
+    ///
+    /// # Errors
+    /// If the step can not be decided now.
+    pub async fn replace(&self, step: impl Into<StepIndex>, action: Action) -> Result<u64> {
+        self.replace_seen(step, Seen::Any, action).await
+    }
+
+    /// Decides the step, if it still is what was `seen`.
+    ///
+    /// # Errors
+    /// If the step can not be decided now, or is not what was `seen` any more.
+    pub async fn replace_seen(
+        &self,
+        step: impl Into<StepIndex>,
+        seen: Seen,
+        action: Action,
+    ) -> Result<u64> {
+        self.interrupt(Interrupt::Replace(wire::Replace {
+            step: step.into().0,
+            seen: seen.into(),
+            action: Some(action.into()),
+        }))
+        .await
+    }
+
+    /// Decides the step as it was proposed; `node` is the proposal that was seen.
+    ///
+    /// # Errors
+    /// If there is no such proposal, or the step can not be decided now.
+    pub async fn accept(&self, step: impl Into<StepIndex>, node: Option<NodeId>) -> Result<u64> {
+        self.interrupt(Interrupt::Accept(wire::Accept {
+            step: step.into().0,
+            node: node.map(|node| node.to_string()),
+        }))
+        .await
+    }
+
+    /// Answers the question that an `ask_user` asks.
+    ///
+    /// # Errors
+    /// If the step asks nothing.
+    pub async fn answer(&self, step: impl Into<StepIndex>, text: impl Into<String>) -> Result<u64> {
+        self.interrupt(Interrupt::Answer(wire::AnswerQuestion {
+            step: step.into().0,
+            text: text.into(),
+        }))
+        .await
+    }
+
+    /// Lets a stalled session ask again.
+    ///
+    /// # Errors
+    /// If it is not stalled.
+    pub async fn retry(&self) -> Result<u64> {
+        self.interrupt(Interrupt::Retry(wire::Retry {})).await
+    }
+
+    /// Nothing is launched, decided or committed until [`Session::resume`].
+    ///
+    /// # Errors
+    /// If the plan has ended.
+    pub async fn pause(&self) -> Result<u64> {
+        self.interrupt(Interrupt::Pause(wire::Pause {})).await
+    }
+
+    /// The end of [`Session::pause`].
+    ///
+    /// # Errors
+    /// If the session is not paused.
+    pub async fn resume(&self) -> Result<u64> {
+        self.interrupt(Interrupt::Resume(wire::Resume {})).await
+    }
+
+    /// Ends the plan. Verified steps are kept.
+    ///
+    /// # Errors
+    /// If the plan has ended.
+    pub async fn stop(&self) -> Result<u64> {
+        self.interrupt(Interrupt::Stop(wire::Stop {})).await
+    }
+
+    /// Interrupts, and returns the position of the log at which it had taken effect.
+    async fn interrupt(&self, interrupt: Interrupt) -> Result<u64> {
+        let request = v1::SessionServiceInterruptRequest {
+            session: self.id().to_string(),
+            idempotency_key: idempotency_key()?,
+            interrupt: Some(interrupt),
+        };
+        let answer = self
+            .call(request, |mut service, request| async move {
+                service.interrupt(request).await
+            })
+            .await?;
+        Ok(answer.sequence)
+    }
+
+    /// Calls with the owner's token; once more after a broken connection.
+    async fn call<R: Clone, T, F>(
+        &self,
+        request: R,
+        call: impl Fn(SessionServiceClient<Channel>, tonic::Request<R>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let bearer = bearer(&self.inner.tokens.owner)?;
+        idempotent(|| {
+            call(
+                self.daemon().session_service(),
+                authorized(&bearer, request.clone()),
+            )
+        })
+        .await
+    }
+}

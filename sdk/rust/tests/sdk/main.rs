@@ -1,0 +1,7 @@
+//! The SDK against an in-process daemon on a real Unix socket.
+
+mod attach;
+mod connect;
+mod fake;
+mod session;
+mod watch;
