@@ -163,7 +163,7 @@ impl Forerun {
     }
 
     /// The per-user key that counts as the owner token of every session.
-    fn owner_key(&self) -> Result<String> {
+    pub(crate) fn owner_key(&self) -> Result<String> {
         let path = self.state_dir.join(OWNER_KEY_FILE);
         let key = std::fs::read_to_string(&path)
             .map_err(|error| Error::io("could not read the owner key", &path, error))?;

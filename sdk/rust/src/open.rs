@@ -1,6 +1,6 @@
 //! Opens sessions.
 
-use crate::client::{Forerun, idempotency_key, idempotent};
+use crate::client::{Forerun, authorized, bearer, idempotency_key, idempotent};
 use crate::error::{Error, Result};
 use crate::info::{CommitMode, Window};
 use crate::session::{Session, Tokens};
@@ -114,7 +114,7 @@ impl SessionBuilder {
     /// Opens the session.
     ///
     /// # Errors
-    /// If the daemon refuses, for the workspace, the policy or a value, or can not be
+    /// If the owner key can not be read, or the daemon refuses, for the workspace, the policy or a value, or can not be
     /// reached.
     pub async fn open(mut self) -> Result<Session> {
         let workspace = absolute(&self.workspace)?;
@@ -122,8 +122,10 @@ impl SessionBuilder {
         if self.request.idempotency_key.is_empty() {
             self.request.idempotency_key = idempotency_key()?;
         }
+        let bearer = bearer(&self.daemon.owner_key()?)?;
         let answer = idempotent(|| {
-            let (mut service, request) = (self.daemon.session_service(), self.request.clone());
+            let request = authorized(&bearer, self.request.clone());
+            let mut service = self.daemon.session_service();
             async move { service.create(request).await }
         })
         .await?;

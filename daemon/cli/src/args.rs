@@ -1,0 +1,224 @@
+//! The command line, one table of commands and flags.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use forerun_types::{NodeId, Role, SessionId};
+use std::path::PathBuf;
+
+/// Lets a fast agent run ahead of a slow one, safely: every unverified action runs in a
+/// sandbox on a snapshot of your workspace, and is committed or rolled back when the slow
+/// agent, or you, have decided.
+#[derive(Debug, Parser)]
+#[command(
+    name = "forerun",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Where the daemon listens, such as unix:///run/user/1000/forerun/forerun.sock
+    #[arg(long, global = true, value_name = "URI")]
+    pub(crate) endpoint: Option<String>,
+    /// Do not start a daemon if none answers
+    #[arg(long, global = true)]
+    pub(crate) no_spawn: bool,
+    /// Print data as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a task: show the live stream, interrupt with a second terminal, see what it
+    /// saved. Without a task, run the built-in example with and without speculation
+    Run(RunArgs),
+    /// Attach an agent to a session, as its own process
+    Agent(AgentArgs),
+    /// Show a session's events as they come
+    Watch(WatchArgs),
+    /// Say that you are deciding a step: the target's answer is no verdict meanwhile
+    Claim {
+        session: SessionId,
+        step: u32,
+        /// How long the claim lasts, in seconds
+        #[arg(long, default_value_t = 60)]
+        ttl: u64,
+        #[command(flatten)]
+        seen: SeenArgs,
+    },
+    /// Give a claim back
+    Unclaim { session: SessionId, step: u32 },
+    /// Decide a step yourself
+    Replace {
+        session: SessionId,
+        step: u32,
+        /// The tool
+        tool: String,
+        /// Its arguments, as JSON
+        #[arg(default_value = "{}")]
+        arguments: String,
+        #[command(flatten)]
+        seen: SeenArgs,
+    },
+    /// Decide a step as it was proposed
+    Accept {
+        session: SessionId,
+        step: u32,
+        /// Which proposal, if several are shown
+        #[arg(long)]
+        node: Option<NodeId>,
+    },
+    /// Answer a question that the plan asks you
+    Answer {
+        session: SessionId,
+        step: u32,
+        text: String,
+    },
+    /// Let a stalled session try again
+    Retry { session: SessionId },
+    /// Launch, decide and commit nothing until `resume`
+    Pause { session: SessionId },
+    /// Go on after `pause`
+    Resume { session: SessionId },
+    /// End a session; what is verified is kept
+    Stop { session: SessionId },
+    /// Sessions: list, show, diff, commit, discard
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Run the daemon in the foreground
+    Serve(ServeArgs),
+    /// Show the daemon that answers
+    Status,
+    /// Stop the daemon: commits finish, speculation is squashed
+    Shutdown,
+    /// Print where the daemon listens
+    Socket,
+}
+
+/// What the user saw; the interrupt is refused if it changed since.
+#[derive(Debug, Args)]
+pub(crate) struct SeenArgs {
+    /// The proposal or answer that you saw
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<NodeId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// What is to be done; without it, the built-in example
+    pub(crate) task: Option<String>,
+    /// The directory to work in; a new one for the example
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// The fast agent, such as script:FILE
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) approximation: Option<String>,
+    /// The slow agent, such as script:FILE
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) target: Option<String>,
+    /// The policy set
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// How many steps may be undecided at once; 0 switches speculation off
+    #[arg(long, value_name = "K")]
+    pub(crate) depth: Option<u32>,
+    /// How the undecided steps move along the plan
+    #[arg(long, value_enum)]
+    pub(crate) window: Option<WindowArg>,
+    /// When changes reach the workspace: each step, or all at the end, after you saw them
+    #[arg(long, value_enum)]
+    pub(crate) commit: Option<CommitArg>,
+    /// How long you can still replace a verdict, in milliseconds
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) review_ms: u64,
+    /// Seed of the tools' random numbers
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// What tools see as the time, in nanoseconds since 1970
+    #[arg(long, value_name = "NS")]
+    pub(crate) clock_ns: Option<u64>,
+    /// Do not run the task a second time without speculation (only for the example)
+    #[arg(long)]
+    pub(crate) no_baseline: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WindowArg {
+    Sliding,
+    Barrier,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CommitArg {
+    Step,
+    Session,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The agent, such as script:FILE
+    pub(crate) spec: String,
+    /// What it does
+    #[arg(long)]
+    pub(crate) role: Role,
+    /// The session
+    #[arg(long)]
+    pub(crate) session: SessionId,
+    /// Say nothing when the session needs the agent no more
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// The same id takes up the calls of an earlier process
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// The role's token; the owner key if there is none
+    #[arg(
+        long,
+        env = "FORERUN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    pub(crate) session: SessionId,
+    /// Only events after this one
+    #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// Everything: every launch, answer, cancel and squash as well
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Stop at the last event that there is now
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// All sessions, newest first
+    List,
+    /// One session
+    Show { session: SessionId },
+    /// What a session changes, against the workspace
+    Diff { session: SessionId },
+    /// Write a session's changes to its workspace
+    Commit { session: SessionId },
+    /// Drop a session's changes
+    Discard { session: SessionId },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}

@@ -1,0 +1,144 @@
+//! The daemon: serve, status, shutdown, socket.
+
+use super::connect;
+use crate::args::{Global, ServeArgs};
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use forerun_sdk::Locations;
+use forerun_server::{Config, ConfigError, ServeError, Settings};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+/// `forerun serve`: everything is parsed before anything is opened.
+pub(crate) async fn serve(global: &Global, args: ServeArgs) -> Result<(), Failure> {
+    let locations = locations(global)?;
+    let settings = match args.config.or_else(default_config_file) {
+        Some(path) => Settings::load(&path).map_err(config_failure)?,
+        None => Settings::default(),
+    };
+    log();
+    let config = Config {
+        state_dir: locations.state_dir,
+        socket: locations.endpoint.path().to_owned(),
+        settings,
+    };
+    forerun_server::serve(config, |socket| {
+        tracing::info!(socket = %socket.display(), "listening");
+        let ready = [sd_notify::NotifyState::Ready];
+        if let Err(error) = sd_notify::notify(&ready) {
+            tracing::debug!(%error, "systemd was not told");
+        }
+    })
+    .await
+    .map_err(serve_failure)
+}
+
+/// Logs to stderr: for people on a terminal, as JSON otherwise. `RUST_LOG` says how much.
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let result = if std::io::stderr().is_terminal() {
+        builder.try_init()
+    } else {
+        builder.json().try_init()
+    };
+    // Nobody else sets a subscriber in this program, and logging is not worth failing for.
+    let _ = result;
+}
+
+fn default_config_file() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(base.join("forerun/config.toml"))
+}
+
+fn locations(global: &Global) -> Result<Locations, Failure> {
+    Locations::find(global.endpoint.as_deref(), None)
+        .map_err(|error| Failure::from(forerun_sdk::Error::from(error)))
+}
+
+fn config_failure(error: ConfigError) -> Failure {
+    let exit = match error {
+        ConfigError::Read { .. } => Exit::NoInput,
+        ConfigError::Parse { .. } | ConfigError::Range { .. } => Exit::Data,
+    };
+    Failure::new(exit, "CONFIG_INVALID", with_causes(&error))
+}
+
+fn serve_failure(error: ServeError) -> Failure {
+    let (exit, code) = match &error {
+        ServeError::SecondDaemon(_) => (Exit::NotNow, "DAEMON_RUNNING"),
+        ServeError::Socket(forerun_server::SocketError::InUse(_)) => {
+            (Exit::NotNow, "DAEMON_RUNNING")
+        }
+        ServeError::Socket(_) => (Exit::NotAllowed, "SOCKET_UNUSABLE"),
+        ServeError::StateDir(..) | ServeError::Io(_) => (Exit::Io, "STATE_UNUSABLE"),
+        ServeError::Journal(_) | ServeError::Archive(_) => (Exit::Io, "JOURNAL_UNUSABLE"),
+        ServeError::Policy { .. } => (Exit::Data, "POLICY_INVALID"),
+        ServeError::Sandboxes(_) | ServeError::Transport(_) => (Exit::Software, "START_FAILED"),
+    };
+    let failure = Failure::new(exit, code, with_causes(&error));
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// `forerun status`
+pub(crate) async fn status(global: &Global, output: Output) -> Result<(), Failure> {
+    let mut global = global.clone();
+    global.no_spawn = true;
+    let status = connect(&global).await?.status().await?;
+    if output.json {
+        output.value(&serde_json::json!({
+            "version": status.version,
+            "pid": status.pid,
+            "endpoint": status.endpoint,
+            "state_dir": status.state_dir,
+            "sessions": status.sessions,
+            "started_at_ms": status.started_at_ms,
+        }));
+    } else {
+        output.line(&format!(
+            "forerun {} (pid {}) on {}\nstate in {}\n{} sessions running",
+            status.version,
+            status.pid,
+            status.endpoint,
+            status.state_dir.display(),
+            status.sessions
+        ));
+    }
+    Ok(())
+}
+
+/// `forerun shutdown`
+pub(crate) async fn shutdown(global: &Global, output: Output) -> Result<(), Failure> {
+    let mut global = global.clone();
+    global.no_spawn = true;
+    connect(&global).await?.shutdown().await?;
+    output.note("the daemon is stopping");
+    Ok(())
+}
+
+/// `forerun socket`
+pub(crate) fn socket(global: &Global, output: Output) -> Result<(), Failure> {
+    output.line(&locations(global)?.endpoint.to_string());
+    Ok(())
+}

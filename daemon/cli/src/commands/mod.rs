@@ -1,0 +1,37 @@
+//! The commands, one file a topic.
+
+mod agent;
+mod daemon;
+mod interrupt;
+mod run;
+mod session;
+mod watch;
+
+pub(crate) use agent::agent;
+pub(crate) use daemon::{serve, shutdown, socket, status};
+pub(crate) use interrupt::interrupt;
+pub(crate) use run::run;
+pub(crate) use session::session;
+pub(crate) use watch::watch;
+
+use crate::args::Global;
+use crate::failure::Failure;
+use forerun_sdk::{Forerun, Session};
+use forerun_types::SessionId;
+
+/// Finds the daemon, or starts it.
+async fn connect(global: &Global) -> Result<Forerun, Failure> {
+    let mut connect = Forerun::builder();
+    if let Some(endpoint) = &global.endpoint {
+        connect = connect.endpoint(endpoint);
+    }
+    if global.no_spawn {
+        connect = connect.no_spawn();
+    }
+    Ok(connect.connect().await?)
+}
+
+/// A session of this user.
+async fn owned(global: &Global, id: &SessionId) -> Result<Session, Failure> {
+    Ok(connect(global).await?.owned(id.clone())?)
+}

@@ -1,0 +1,357 @@
+//! `forerun run`: the main job. Opens a session, starts the agents as processes of their
+//! own, shows the stream, and says at the end what was done and what it saved.
+
+use super::agent::Spec;
+use super::connect;
+use super::session::{commit_name, json, print_diff};
+use super::watch::show;
+use crate::args::{CommitArg, Global, RunArgs, WindowArg};
+use crate::example::{self, Example};
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use forerun_sdk::{CommitMode, Finish, Forerun, Session, SessionInfo, Window};
+use forerun_types::{EventKind, FileDiff, Role, View};
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// One run of a plan.
+#[derive(Clone)]
+struct Plan {
+    task: String,
+    instructions: String,
+    workspace: PathBuf,
+    approximation: Option<String>,
+    target: String,
+    policy: Option<String>,
+    depth: Option<u32>,
+    window: Window,
+    commit: CommitMode,
+    review: Duration,
+    seed: Option<u64>,
+    clock_ns: Option<u64>,
+}
+
+/// How it ended.
+struct Ended {
+    session: Session,
+    info: SessionInfo,
+    diff: Vec<FileDiff>,
+    /// SIGINT stopped it.
+    interrupted: bool,
+}
+
+pub(crate) async fn run(
+    global: &Global,
+    output: Output,
+    args: RunArgs,
+) -> Result<ExitCode, Failure> {
+    if args.task.is_none() {
+        return run_example(global, output, args).await;
+    }
+    let plan = plan(args)?;
+    let daemon = connect(global).await?;
+    let ended = execute(global, &daemon, output, &plan).await?;
+    report(output, &ended);
+    Ok(exit_code(&ended))
+}
+
+fn plan(args: RunArgs) -> Result<Plan, Failure> {
+    let missing =
+        |what: &str, hint: &str| Failure::new(Exit::Usage, "ARGUMENT_MISSING", what).hint(hint);
+    let target = args.target.ok_or_else(|| {
+        missing(
+            "no target agent is given",
+            "--target script:FILE; a plan's verdicts are the target's",
+        )
+    })?;
+    let depth = args.depth;
+    if args.approximation.is_none() && depth != Some(0) {
+        return Err(missing(
+            "no approximation agent is given",
+            "--approximation script:FILE, or --depth 0 to run without speculation",
+        ));
+    }
+    let workspace = match args.workspace {
+        Some(workspace) => workspace,
+        None => {
+            std::env::current_dir().map_err(|error| Failure::io("no working directory", &error))?
+        }
+    };
+    // Relative paths are the terminal's; the daemon has another working directory.
+    let workspace = std::path::absolute(&workspace)
+        .map_err(|error| Failure::io("the workspace's path is not valid", &error))?;
+    Ok(Plan {
+        task: args.task.unwrap_or_default(),
+        instructions: String::new(),
+        workspace,
+        approximation: args.approximation,
+        target,
+        policy: args.policy,
+        depth,
+        window: window(args.window),
+        commit: commit(args.commit.unwrap_or(CommitArg::Step)),
+        review: Duration::from_millis(args.review_ms),
+        seed: args.seed,
+        clock_ns: args.clock_ns,
+    })
+}
+
+fn window(window: Option<WindowArg>) -> Window {
+    match window {
+        Some(WindowArg::Barrier) => Window::Barrier,
+        Some(WindowArg::Sliding) | None => Window::Sliding,
+    }
+}
+
+fn commit(commit: CommitArg) -> CommitMode {
+    match commit {
+        CommitArg::Step => CommitMode::Step,
+        CommitArg::Session => CommitMode::Session,
+    }
+}
+
+/// The example: once with speculation, once without, on two copies of the same tree.
+async fn run_example(global: &Global, output: Output, args: RunArgs) -> Result<ExitCode, Failure> {
+    let example = Example::create(args.workspace.as_deref())?;
+    let spec = example.spec();
+    let plan = Plan {
+        task: example::TASK.trim().to_owned(),
+        instructions: example::INSTRUCTIONS.trim().to_owned(),
+        workspace: example.workspace("workspace")?,
+        approximation: Some(args.approximation.unwrap_or_else(|| spec.clone())),
+        target: args.target.unwrap_or(spec),
+        policy: args.policy,
+        depth: args.depth,
+        window: window(args.window),
+        commit: commit(args.commit.unwrap_or(CommitArg::Session)),
+        review: Duration::from_millis(args.review_ms),
+        seed: Some(args.seed.unwrap_or(1)),
+        clock_ns: Some(args.clock_ns.unwrap_or(1_700_000_000_000_000_000)),
+    };
+    output.note(&format!("task: {}", plan.task));
+    let daemon = connect(global).await?;
+    let ended = execute(global, &daemon, output, &plan).await?;
+    if ended.interrupted || args.no_baseline || plan.depth == Some(0) {
+        report(output, &ended);
+        return Ok(exit_code(&ended));
+    }
+    output.note("\nthe same task without speculation, with the same seed and clock:\n");
+    let off = Plan {
+        workspace: example.workspace("workspace-off")?,
+        depth: Some(0),
+        approximation: None,
+        ..plan.clone()
+    };
+    let baseline = execute(global, &daemon, output, &off).await?;
+    report(output, &ended);
+    compare(output, &ended, &baseline);
+    if plan.commit == CommitMode::Session && !baseline.interrupted {
+        baseline.session.finish(Finish::Discard, &[]).await?;
+    }
+    Ok(if baseline.interrupted {
+        ExitCode::from(Exit::Interrupted as u8)
+    } else {
+        exit_code(&ended)
+    })
+}
+
+/// Opens the session, starts the agents, and shows the stream until the plan ends.
+async fn execute(
+    global: &Global,
+    daemon: &Forerun,
+    output: Output,
+    plan: &Plan,
+) -> Result<Ended, Failure> {
+    // A script with an error is reported before anything is opened.
+    for spec in plan.approximation.iter().chain([&plan.target]) {
+        Spec::load(spec)?;
+    }
+    let mut builder = daemon
+        .session(&plan.workspace)
+        .task(&plan.task)
+        .instructions(&plan.instructions)
+        .window(plan.window)
+        .review(plan.review)
+        .commit(plan.commit);
+    if let Some(policy) = &plan.policy {
+        builder = builder.policy(policy);
+    }
+    if let Some(depth) = plan.depth {
+        builder = builder.depth(depth);
+    }
+    if let Some(seed) = plan.seed {
+        builder = builder.seed(seed);
+    }
+    if let Some(clock_ns) = plan.clock_ns {
+        builder = builder.clock_ns(clock_ns);
+    }
+    let session = builder.open().await?;
+    output.note(&format!(
+        "session {}; in a second terminal: forerun watch {0}",
+        session.id()
+    ));
+    let _agents = start_agents(global, daemon, &session, plan)?;
+    let interrupted = follow(output, &session).await?;
+    let info = session.info().await?;
+    let diff = match plan.commit {
+        CommitMode::Session => session.diff().await?,
+        CommitMode::Step => Vec::new(),
+    };
+    Ok(Ended {
+        session,
+        info,
+        diff,
+        interrupted,
+    })
+}
+
+/// Each agent is a process of its own, with its role's token and no other.
+fn start_agents(
+    global: &Global,
+    daemon: &Forerun,
+    session: &Session,
+    plan: &Plan,
+) -> Result<Vec<Child>, Failure> {
+    let failed = |error| Failure::io("an agent could not be started", &error);
+    let program = std::env::current_exe().map_err(failed)?;
+    let agents = [
+        (Role::Target, Some(&plan.target)),
+        (Role::Approximation, plan.approximation.as_ref()),
+    ];
+    let mut children = Vec::new();
+    for (role, spec) in agents {
+        let Some(spec) = spec else { continue };
+        let mut command = Command::new(&program);
+        command
+            .args([
+                "agent",
+                spec,
+                "--role",
+                role.as_str(),
+                "--session",
+                session.id().as_str(),
+            ])
+            .args(["--endpoint", &daemon.endpoint().to_string(), "--no-spawn", "--quiet"])
+            .env("FORERUN_TOKEN", session.tokens().role(role))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            // A Ctrl-C is for the plan; its agents end with the session.
+            .process_group(0)
+            .kill_on_drop(true);
+        if global.json {
+            command.arg("--json");
+        }
+        children.push(command.spawn().map_err(failed)?);
+    }
+    Ok(children)
+}
+
+/// Shows the stream until the plan ends. The first SIGINT stops the plan and keeps what
+/// is verified.
+async fn follow(output: Output, session: &Session) -> Result<bool, Failure> {
+    let mut events = session.watch(View::Presented);
+    let mut interrupted = false;
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            _ = tokio::signal::ctrl_c(), if !interrupted => {
+                interrupted = true;
+                output.note("stopping; verified steps are kept");
+                session.stop().await?;
+                continue;
+            }
+        };
+        let Some(event) = event.transpose()? else {
+            return Ok(interrupted);
+        };
+        show(output, &event);
+        if matches!(event.kind, EventKind::Ended { .. }) {
+            return Ok(interrupted);
+        }
+    }
+}
+
+fn exit_code(ended: &Ended) -> ExitCode {
+    if ended.interrupted {
+        ExitCode::from(Exit::Interrupted as u8)
+    } else if ended.info.answer.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(Exit::Failed as u8)
+    }
+}
+
+/// What was done, and what to do next.
+fn report(output: Output, ended: &Ended) {
+    let info = &ended.info;
+    if output.json {
+        output.value(&serde_json::json!({ "type": "session", "session": json(info) }));
+        for file in &ended.diff {
+            output.value(&serde_json::json!({ "type": "diff", "file": file }));
+        }
+        return;
+    }
+    if !ended.diff.is_empty() {
+        output.line("");
+        print_diff(output, &ended.diff);
+    }
+    output.line("");
+    if let Some(answer) = &info.answer {
+        output.line(&format!("{} {answer}", output.style.strong("answer:")));
+    }
+    let counts = &info.counts;
+    output.line(&format!(
+        "{} steps in {:.2} s; {} of {} proposals were right, {} rolled back; {} target and {} approximation calls",
+        counts.verified,
+        info.timings.elapsed.as_secs_f64(),
+        counts.matched,
+        counts.proposed,
+        counts.corrected,
+        counts.target_calls,
+        counts.approximation_calls,
+    ));
+    let id = &info.id;
+    if info.commit == CommitMode::Session {
+        output.line(&format!(
+            "nothing is in {} yet:\n  forerun session commit {id}    writes it, all or nothing\n  forerun session discard {id}   drops it",
+            info.workspace.display()
+        ));
+    } else {
+        output.line(&format!(
+            "each verified step was committed to {}",
+            info.workspace.display()
+        ));
+    }
+}
+
+/// The measured difference that speculation made.
+fn compare(output: Output, with: &Ended, without: &Ended) {
+    let seconds = |ended: &Ended| ended.info.timings.elapsed.as_secs_f64();
+    let same_diff = with.diff == without.diff;
+    let same_answer = with.info.answer == without.info.answer;
+    let speed_up = seconds(without) / seconds(with).max(f64::EPSILON);
+    if output.json {
+        output.value(&serde_json::json!({
+            "type": "comparison",
+            "commit": commit_name(with.info.commit),
+            "speculative_s": seconds(with),
+            "off_s": seconds(without),
+            "speed_up": speed_up,
+            "same_answer": same_answer,
+            "same_changes": same_diff,
+        }));
+        return;
+    }
+    let same = if same_diff && same_answer {
+        "the same answer and changes"
+    } else {
+        "NOT the same outcome"
+    };
+    output.line(&output.style.strong(&format!(
+        "with speculation {:.2} s, without {:.2} s: {speed_up:.2} times as fast, {same}",
+        seconds(with),
+        seconds(without),
+    )));
+}

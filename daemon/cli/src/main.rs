@@ -1,0 +1,63 @@
+//! The `forerun` program: the command line in front of the daemon, and the daemon itself
+//! (`forerun serve`).
+//!
+//! stdout carries data, stderr everything else. Exit codes are listed in `failure`.
+
+mod args;
+mod commands;
+mod example;
+mod failure;
+mod output;
+mod render;
+mod style;
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::{Exit, Failure};
+use output::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; everything else is EX_USAGE.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(Exit::Usage as u8)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let json = cli.global.json;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(Failure::io("the runtime could not be started", &error)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.report(json),
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { global, command } = cli;
+    let output = Output::new(global.json);
+    match command {
+        Command::Serve(args) => commands::serve(&global, args).await?,
+        Command::Run(args) => return commands::run(&global, output, args).await,
+        Command::Agent(args) => commands::agent(&global, output, args).await?,
+        Command::Watch(args) => commands::watch(&global, output, &args).await?,
+        Command::Session(command) => commands::session(&global, output, command).await?,
+        Command::Status => commands::status(&global, output).await?,
+        Command::Shutdown => commands::shutdown(&global, output).await?,
+        Command::Socket => commands::socket(&global, output)?,
+        interrupt => commands::interrupt(&global, output, interrupt).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

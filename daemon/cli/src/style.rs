@@ -1,0 +1,50 @@
+//! Colours, where they help: on a terminal, and not with `NO_COLOR`.
+
+/// How text is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Style {
+    colours: bool,
+}
+
+impl Style {
+    /// Colours if the stream is a terminal and `NO_COLOR` (no-color.org) is not set.
+    pub(crate) fn of(stream: &impl std::io::IsTerminal) -> Style {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Style {
+            colours: stream.is_terminal() && !refused,
+        }
+    }
+
+    /// What is beside the point.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint(text, "2")
+    }
+
+    /// What went well.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.paint(text, "32")
+    }
+
+    /// What went wrong, or was taken back.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.paint(text, "31")
+    }
+
+    /// What asks for attention.
+    pub(crate) fn warn(self, text: &str) -> String {
+        self.paint(text, "33")
+    }
+
+    /// A heading.
+    pub(crate) fn strong(self, text: &str) -> String {
+        self.paint(text, "1")
+    }
+
+    fn paint(self, text: &str, code: &str) -> String {
+        if self.colours {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}

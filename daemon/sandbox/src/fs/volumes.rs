@@ -1,0 +1,215 @@
+//! The branches of one sandbox and the rules on their paths.
+
+use super::failure::FsFailure;
+use super::resolve::{self, Entry, Last, Resolved, Tree};
+use super::types::ErrorCode;
+use super::{TMP, WORKSPACE};
+use forerun_snapshot::{Branch, FsError, Inode, NodeKind};
+use forerun_types::{PathPattern, PathRules, Touch, TouchDenied, fold};
+
+/// Nodes that are looked at when a directory is moved under rules that depend on names;
+/// stops a move from taking minutes. A larger directory is not moved.
+const MOVED_NODES_MAX: usize = 50_000;
+
+/// One of the two directories that a guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Mount {
+    /// The workspace.
+    Workspace,
+    /// Temporary files.
+    Tmp,
+}
+
+/// A node of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) mount: Mount,
+    pub(crate) node: Inode,
+}
+
+/// Everything that a guest can read and change.
+pub(crate) struct Volumes {
+    pub(crate) workspace: Branch,
+    pub(crate) tmp: Branch,
+    rules: PathRules,
+    /// Whether a rule depends on more than the subtree that a path lies in.
+    names_matter: bool,
+    /// The first touch that was refused.
+    pub(crate) denied: Option<TouchDenied>,
+}
+
+impl Volumes {
+    pub(crate) fn new(workspace: Branch, tmp: Branch, rules: PathRules) -> Volumes {
+        Volumes {
+            workspace,
+            tmp,
+            names_matter: rules
+                .rules
+                .iter()
+                .any(|rule| depends_on_names(&rule.pattern)),
+            rules,
+            denied: None,
+        }
+    }
+
+    pub(crate) fn branch(&mut self, mount: Mount) -> &mut Branch {
+        match mount {
+            Mount::Workspace => &mut self.workspace,
+            Mount::Tmp => &mut self.tmp,
+        }
+    }
+
+    /// Finds a path from a directory.
+    pub(crate) fn resolve(
+        &mut self,
+        start: Place,
+        path: &str,
+        last: Last,
+    ) -> Result<Resolved, FsFailure> {
+        Ok(resolve::resolve(
+            self.branch(start.mount),
+            start.node,
+            path,
+            last,
+        )?)
+    }
+
+    /// Finds a node that exists.
+    pub(crate) fn find(
+        &mut self,
+        start: Place,
+        path: &str,
+        last: Last,
+        touch: Touch,
+    ) -> Result<Inode, FsFailure> {
+        match self.resolve(start, path, last)? {
+            Resolved::Directory(directory) => {
+                self.touch_node(touch, start.mount, directory)?;
+                Ok(directory)
+            }
+            Resolved::Entry(entry) => {
+                self.touch_entry(touch, start.mount, &entry)?;
+                let (node, kind) = entry.node.ok_or(ErrorCode::NoEntry)?;
+                if entry.demands_directory && kind != NodeKind::Directory {
+                    return Err(ErrorCode::NotDirectory.into());
+                }
+                Ok(node)
+            }
+        }
+    }
+
+    /// Asks the rules about a name in a directory.
+    pub(crate) fn touch_entry(
+        &mut self,
+        touch: Touch,
+        mount: Mount,
+        entry: &Entry,
+    ) -> Result<(), FsFailure> {
+        let path = self.path_of(mount, entry.directory)?;
+        self.decide(touch, &format!("{path}/{}", entry.name))
+    }
+
+    /// Asks the rules about a node, under the name that it has now.
+    pub(crate) fn touch_node(
+        &mut self,
+        touch: Touch,
+        mount: Mount,
+        node: Inode,
+    ) -> Result<(), FsFailure> {
+        // A node without a name can only be reached by who has it open.
+        match self.path_of(mount, node) {
+            Ok(path) => self.decide(touch, &path),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Asks the rules about moving `from` to `to`: delete on the one side, write on the
+    /// other, and the same for everything below a directory where names matter.
+    pub(crate) fn touch_move(
+        &mut self,
+        from: (Mount, &Entry),
+        to: (Mount, &Entry),
+    ) -> Result<(), FsFailure> {
+        let from_path = format!(
+            "{}/{}",
+            self.path_of(from.0, from.1.directory)?,
+            from.1.name
+        );
+        let to_path = format!("{}/{}", self.path_of(to.0, to.1.directory)?, to.1.name);
+        self.decide(Touch::Delete, &from_path)?;
+        self.decide(Touch::Write, &to_path)?;
+        let Some((node, NodeKind::Directory)) = from.1.node else {
+            return Ok(());
+        };
+        if !self.names_matter {
+            return Ok(());
+        }
+        let mut pending = vec![(node, String::new())];
+        let mut seen = 0;
+        while let Some((directory, below)) = pending.pop() {
+            for child in self.branch(from.0).list(directory)? {
+                seen += 1;
+                if seen > MOVED_NODES_MAX {
+                    return Err(ErrorCode::NotPermitted.into());
+                }
+                let relative = format!("{below}/{}", child.name);
+                self.decide(Touch::Delete, &format!("{from_path}{relative}"))?;
+                self.decide(Touch::Write, &format!("{to_path}{relative}"))?;
+                if child.kind == NodeKind::Directory {
+                    let inode = self.branch(from.0).lookup(directory, &child.name)?;
+                    pending.push((inode, relative));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of a node as the guest sees it.
+    fn path_of(&mut self, mount: Mount, node: Inode) -> Result<String, FsFailure> {
+        let root = match mount {
+            Mount::Workspace => WORKSPACE,
+            Mount::Tmp => TMP,
+        };
+        match self.branch(mount).path_of(node) {
+            Some(path) if path.is_empty() => Ok(root.to_owned()),
+            Some(path) => Ok(format!("{root}/{path}")),
+            None => Err(ErrorCode::NoEntry.into()),
+        }
+    }
+
+    fn decide(&mut self, touch: Touch, path: &str) -> Result<(), FsFailure> {
+        match self.rules.decide(touch, path, &fold(path)) {
+            Ok(()) => Ok(()),
+            Err(denied) => {
+                self.denied.get_or_insert(denied);
+                Err(ErrorCode::NotPermitted.into())
+            }
+        }
+    }
+}
+
+impl Tree for Branch {
+    fn lookup(&mut self, directory: Inode, name: &str) -> Result<(Inode, NodeKind), FsError> {
+        let node = Branch::lookup(self, directory, name)?;
+        Ok((node, self.metadata(node)?.kind))
+    }
+
+    fn read_link(&mut self, link: Inode) -> Result<String, FsError> {
+        Branch::read_link(self, link)
+    }
+}
+
+/// Whether moving a directory can take a path out of a pattern, or into it, although
+/// the directory itself was and is on the same side.
+fn depends_on_names(pattern: &PathPattern) -> bool {
+    match pattern {
+        PathPattern::Any | PathPattern::Subtree(_) => false,
+        PathPattern::Path(_)
+        | PathPattern::Name(_)
+        | PathPattern::Extension(_)
+        | PathPattern::Not(_) => true,
+        PathPattern::All(patterns) | PathPattern::AnyOf(patterns) => {
+            patterns.iter().any(depends_on_names)
+        }
+    }
+}

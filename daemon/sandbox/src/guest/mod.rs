@@ -1,0 +1,202 @@
+//! Everything that belongs to one instance: its state, its limits, and what it can
+//! call. Interfaces are linked one by one, so that nothing is there that was not meant.
+
+mod clock;
+mod environment;
+pub(crate) mod limits;
+mod random;
+mod stdio;
+
+pub(crate) use clock::timestamp;
+pub(crate) use limits::LimitHit;
+
+use crate::fs::{self, HasFs, SharedVolumes, View, Volumes};
+use clock::{Clock, ClockView, HasClock};
+use environment::{HasEnvironment, HasStdio, StdioView};
+use forerun_types::Limits;
+use limits::MemoryLimiter;
+use random::{HasRandom, Random};
+use stdio::Sink;
+use wasmtime::Engine;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::cli::{WasiCli, WasiCliCtx, WasiCliCtxView};
+use wasmtime_wasi::p2::bindings::{cli, clocks, random as wasi_random, sockets};
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtx, WasiSocketsCtxView};
+use wasmtime_wasi_io::bindings::wasi::io;
+
+wasmtime::component::bindgen!({
+    path: "../../proto/wit",
+    world: "forerun:tool/tool",
+    exports: { default: async },
+});
+
+/// The state of one instance.
+pub(crate) struct State {
+    table: ResourceTable,
+    pub(crate) memory: MemoryLimiter,
+    volumes: SharedVolumes,
+    clock: Clock,
+    random: Random,
+    cli: WasiCliCtx,
+    sockets: WasiSocketsCtx,
+    stdout: Sink,
+    stderr: Sink,
+}
+
+/// What an instance is given.
+pub(crate) struct Grant<'a> {
+    /// What it can read and change; nothing at all while it only lists its tools.
+    pub(crate) volumes: Option<Volumes>,
+    pub(crate) limits: &'a Limits,
+    pub(crate) clock_ns: u64,
+    pub(crate) seed: [u8; 32],
+}
+
+impl<'a> Grant<'a> {
+    /// No files, a clock that stands at 1970, a seed that everybody knows.
+    pub(crate) fn nothing(limits: &'a Limits) -> Grant<'a> {
+        Grant {
+            volumes: None,
+            limits,
+            clock_ns: 0,
+            seed: [0; 32],
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(grant: Grant<'_>) -> State {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(grant.limits.handles as usize);
+        let output = usize::try_from(grant.limits.output_bytes).unwrap_or(usize::MAX);
+        State {
+            table,
+            memory: MemoryLimiter::new(grant.limits.memory_bytes),
+            volumes: SharedVolumes::new(grant.volumes),
+            clock: Clock::new(grant.clock_ns),
+            random: Random::new(&grant.seed),
+            cli: WasiCliCtx::default(),
+            sockets: WasiSocketsCtx::default(),
+            stdout: Sink::new(output),
+            stderr: Sink::new(output),
+        }
+    }
+
+    /// Ends the instance's access to its volumes and hands them out.
+    pub(crate) fn take_volumes(&self) -> Option<Volumes> {
+        self.volumes.take()
+    }
+
+    /// What was printed to stderr, cut at the limit.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+}
+
+struct HasTable;
+
+impl HasData for HasTable {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// Links everything that a tool may import.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    io::error::add_to_linker::<State, HasTable>(l, |state| &mut state.table)?;
+    io::poll::add_to_linker::<State, HasTable>(l, |state| &mut state.table)?;
+    io::streams::add_to_linker::<State, HasTable>(l, |state| &mut state.table)?;
+    clocks::wall_clock::add_to_linker::<State, HasClock>(l, clock)?;
+    clocks::monotonic_clock::add_to_linker::<State, HasClock>(l, clock)?;
+    wasi_random::random::add_to_linker::<State, HasRandom>(l, |state| &mut state.random)?;
+    wasi_random::insecure::add_to_linker::<State, HasRandom>(l, |state| &mut state.random)?;
+    wasi_random::insecure_seed::add_to_linker::<State, HasRandom>(l, |state| &mut state.random)?;
+    fs::types::add_to_linker::<State, HasFs>(l, files)?;
+    fs::preopens::add_to_linker::<State, HasFs>(l, files)?;
+    cli::environment::add_to_linker::<State, HasEnvironment>(l, |_| environment::Environment)?;
+    cli::stdout::add_to_linker::<State, HasStdio>(l, stdio)?;
+    cli::stderr::add_to_linker::<State, HasStdio>(l, stdio)?;
+    cli::stdin::add_to_linker::<State, WasiCli>(l, cli)?;
+    cli::exit::add_to_linker::<State, WasiCli>(l, cli)?;
+    cli::terminal_input::add_to_linker::<State, WasiCli>(l, cli)?;
+    cli::terminal_output::add_to_linker::<State, WasiCli>(l, cli)?;
+    cli::terminal_stdin::add_to_linker::<State, WasiCli>(l, cli)?;
+    cli::terminal_stdout::add_to_linker::<State, WasiCli>(l, cli)?;
+    cli::terminal_stderr::add_to_linker::<State, WasiCli>(l, cli)?;
+    // Linked so that a guest that imports them starts; every use is refused.
+    let options = sockets::network::LinkOptions::default();
+    sockets::network::add_to_linker::<State, WasiSockets>(l, &options, sockets)?;
+    sockets::instance_network::add_to_linker::<State, WasiSockets>(l, sockets)?;
+    sockets::ip_name_lookup::add_to_linker::<State, WasiSockets>(l, sockets)?;
+    sockets::tcp::add_to_linker::<State, WasiSockets>(l, sockets)?;
+    sockets::tcp_create_socket::add_to_linker::<State, WasiSockets>(l, sockets)?;
+    sockets::udp::add_to_linker::<State, WasiSockets>(l, sockets)?;
+    sockets::udp_create_socket::add_to_linker::<State, WasiSockets>(l, sockets)?;
+    Ok(linker)
+}
+
+fn clock(state: &mut State) -> ClockView<'_> {
+    ClockView {
+        clock: &state.clock,
+        table: &mut state.table,
+    }
+}
+
+fn files(state: &mut State) -> View<'_> {
+    View {
+        volumes: &state.volumes,
+        table: &mut state.table,
+        now: state.clock.wall_timestamp(),
+    }
+}
+
+fn stdio(state: &mut State) -> StdioView<'_> {
+    StdioView {
+        stdout: &state.stdout,
+        stderr: &state.stderr,
+        table: &mut state.table,
+    }
+}
+
+fn cli(state: &mut State) -> WasiCliCtxView<'_> {
+    WasiCliCtxView {
+        ctx: &mut state.cli,
+        table: &mut state.table,
+    }
+}
+
+fn sockets(state: &mut State) -> WasiSocketsCtxView<'_> {
+    WasiSocketsCtxView {
+        ctx: &mut state.sockets,
+        table: &mut state.table,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime_wasi::filesystem::WasiFilesystem;
+
+    #[test]
+    fn the_bound_file_system_is_the_version_that_wasmtime_wasi_carries() {
+        /// Only a type: nothing is ever called.
+        struct Stock;
+        fn never(_: &mut Stock) -> wasmtime_wasi::filesystem::WasiFilesystemCtxView<'_> {
+            unreachable!("nothing is instantiated")
+        }
+        fn ours(_: &mut Stock) -> View<'_> {
+            unreachable!("nothing is instantiated")
+        }
+        let engine = Engine::default();
+        let mut linker: Linker<Stock> = Linker::new(&engine);
+        fs::types::add_to_linker::<Stock, HasFs>(&mut linker, ours).expect("links");
+        let stock = wasmtime_wasi::p2::bindings::filesystem::types::add_to_linker::<
+            Stock,
+            WasiFilesystem,
+        >(&mut linker, never);
+        // Interfaces are linked by a name that holds the version: what is defined twice
+        // has one name, so it has one version.
+        let message = format!("{:#}", stock.expect_err("the same interface twice"));
+        assert!(message.contains("defined twice"), "{message}");
+    }
+}

@@ -1,0 +1,313 @@
+//! One action, from its arguments to its observation, in one fresh instance.
+
+use crate::engine::Machine;
+use crate::fs::Volumes;
+use crate::guest::exports::forerun::tool::tools as wit;
+use crate::guest::limits::HOSTCALL_BYTES_MAX;
+use crate::guest::{Grant, LimitHit, State, ToolPre, timestamp};
+use crate::outcome::{self, End};
+use crate::registry::{Registry, Version};
+use crate::run::{Digests, Done, Run, RunUsage};
+use crate::toolbox::{Tool, Toolbox};
+use forerun_snapshot::{Delta, FsError, Quota};
+use forerun_types::{LimitName, Limits, Observation, ObservationStatus, PathRules};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Store, UpdateDeadline};
+
+/// Time that a component has to list its tools.
+const LIST_MS: u64 = 5_000;
+
+/// Runs an action to its end. Never fails: what goes wrong is the observation.
+pub(crate) async fn run(
+    machine: &Machine,
+    toolbox: &Toolbox,
+    registry: &Registry,
+    request: &Run,
+) -> Done {
+    let started = Instant::now();
+    let Some(parent) = registry.version(request.parent) else {
+        let text = format!("the snapshot {} is not held any more", request.parent);
+        let status = ObservationStatus::Stopped(LimitName::Internal);
+        return Done::nothing(Observation::new(status, text), request.parent);
+    };
+    let arguments = request.action.arguments.to_value();
+    let mut usage = RunUsage::default();
+    let (observation, frozen, denied) = match toolbox.prepare(&request.action.tool, &arguments) {
+        Err(observation) => (observation, None, None),
+        Ok(tool) => {
+            let executed = execute(machine, &tool, &parent, request, &mut usage).await;
+            settle(&tool, request, executed)
+        }
+    };
+    usage.wall_us = micros(started.elapsed());
+    // An outcome that changes nothing is the parent again, under an id of its own.
+    let frozen = match frozen {
+        Some(frozen) => Ok(frozen),
+        None => parent
+            .workspace
+            .branch()
+            .freeze()
+            .map(|(workspace, delta)| {
+                let tmp = parent.tmp.clone();
+                (Version { workspace, tmp }, delta)
+            }),
+    };
+    match frozen {
+        Ok((version, delta)) => Done {
+            digests: Digests {
+                observation: observation.digest(),
+                changes: delta.changes(),
+                delta: delta.digest(),
+            },
+            observation,
+            snapshot: registry.insert(version, Some(delta)),
+            denied,
+            usage,
+        },
+        Err(error) => Done {
+            usage,
+            ..Done::nothing(outcome::unfrozen(&error), request.parent)
+        },
+    }
+}
+
+/// What a sandbox left behind.
+struct Executed {
+    end: End,
+    volumes: Option<Volumes>,
+    stderr: String,
+}
+
+async fn execute(
+    machine: &Machine,
+    tool: &Tool,
+    parent: &Version,
+    request: &Run,
+    usage: &mut RunUsage,
+) -> Executed {
+    let limits = &request.limits;
+    let quota = Quota {
+        bytes: limits.delta_bytes,
+        nodes: limits.delta_nodes,
+    };
+    let mut workspace = parent.workspace.branch_with(quota);
+    let mut tmp = parent.tmp.branch_with(quota);
+    let now = timestamp(request.clock_ns);
+    workspace.set_now(now);
+    tmp.set_now(now);
+    let grant = Grant {
+        volumes: Some(Volumes::new(workspace, tmp, request.rules.clone())),
+        limits,
+        clock_ns: request.clock_ns,
+        seed: request.seed,
+    };
+    let mut store = store(machine, grant, limits);
+    let busy = AtomicU64::new(0);
+    let name = &tool.description.name;
+    let arguments = request.action.arguments.as_str();
+    let call = async {
+        let guest = tool.component.instantiate_async(&mut store).await?;
+        let tools = guest.forerun_tool_tools();
+        tools.call_call(&mut store, name, arguments).await
+    };
+    let end = match tokio::time::timeout(limits.wall(), Busy::new(call, &busy)).await {
+        Ok(Ok(Ok(output))) => End::Output(output),
+        Ok(Ok(Err(refusal))) => End::Refused(refusal),
+        Ok(Err(error)) => End::of_trap(&error),
+        Err(_) => End::Limit(LimitName::WallTime),
+    };
+    usage.cpu_us = busy.into_inner();
+    let state = store.into_data();
+    usage.memory_peak = state.memory.peak;
+    Executed {
+        end,
+        volumes: state.take_volumes(),
+        stderr: state.stderr(),
+    }
+}
+
+type Frozen = (Version, Delta);
+
+/// Decides what is seen and what is kept.
+fn settle(
+    tool: &Tool,
+    request: &Run,
+    executed: Executed,
+) -> (Observation, Option<Frozen>, Option<String>) {
+    let Executed {
+        end,
+        volumes,
+        stderr,
+    } = executed;
+    let mut observation = outcome::observe(&end, &request.limits, &stderr);
+    let Some(volumes) = volumes else {
+        return (observation, None, None);
+    };
+    let denied = volumes
+        .denied
+        .as_ref()
+        .map(|denied| outcome::denial(denied));
+    if let Some(denial) = &denied
+        && observation.status == ObservationStatus::ToolError
+    {
+        observation.status = ObservationStatus::Denied;
+        observation.text = format!("{denial}\n{}", observation.text);
+    }
+    let kept = matches!(
+        observation.status,
+        ObservationStatus::Success | ObservationStatus::ToolError
+    );
+    if !kept {
+        return (observation, None, denied);
+    }
+    match freeze(volumes) {
+        Ok((_, delta)) if tool.description.annotations.read_only && !delta.is_empty() => (
+            outcome::not_read_only(&tool.description.name, &delta),
+            None,
+            denied,
+        ),
+        Ok(frozen) => (observation, Some(frozen), denied),
+        Err(error) => (outcome::unfrozen(&error), None, denied),
+    }
+}
+
+fn freeze(volumes: Volumes) -> Result<Frozen, FsError> {
+    let (workspace, delta) = volumes.workspace.freeze()?;
+    let (tmp, _) = volumes.tmp.freeze()?;
+    Ok((Version { workspace, tmp }, delta))
+}
+
+/// Asks a component for its tools, in an instance that can reach nothing.
+pub(crate) async fn list(
+    machine: &Machine,
+    component: &ToolPre<State>,
+) -> Result<Vec<wit::Tool>, String> {
+    let limits = Limits {
+        cpu_ms: LIST_MS,
+        wall_ms: LIST_MS,
+        ..Limits::default()
+    };
+    let mut store = store(machine, Grant::nothing(&limits), &limits);
+    let call = async {
+        let guest = component.instantiate_async(&mut store).await?;
+        guest.forerun_tool_tools().call_list(&mut store).await
+    };
+    match tokio::time::timeout(limits.wall(), call).await {
+        Ok(Ok(tools)) => Ok(tools),
+        Ok(Err(error)) => Err(End::of_trap(&error).describe(&limits)),
+        Err(_) => Err(End::Limit(LimitName::WallTime).describe(&limits)),
+    }
+}
+
+/// Calls a name that need not be listed, with the whole grant; for the self-check.
+pub(crate) async fn call(
+    machine: &Machine,
+    component: &ToolPre<State>,
+    volumes: Volumes,
+    name: &str,
+) -> Result<String, String> {
+    let limits = Limits::default();
+    let grant = Grant {
+        volumes: Some(volumes),
+        ..Grant::nothing(&limits)
+    };
+    let mut store = store(machine, grant, &limits);
+    let call = async {
+        let guest = component.instantiate_async(&mut store).await?;
+        let tools = guest.forerun_tool_tools();
+        tools.call_call(&mut store, name, "{}").await
+    };
+    match tokio::time::timeout(limits.wall(), call).await {
+        Ok(Ok(Ok(output))) => Ok(outcome::text(&output.content)),
+        Ok(Ok(Err(refusal))) => Err(refusal),
+        Ok(Err(error)) => Err(End::of_trap(&error).describe(&limits)),
+        Err(_) => Err(End::Limit(LimitName::WallTime).describe(&limits)),
+    }
+}
+
+fn store(machine: &Machine, grant: Grant<'_>, limits: &Limits) -> Store<State> {
+    let mut store = Store::new(&machine.engine, State::new(grant));
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    // The guest is looked at once a tick while it computes; time that it spends waiting
+    // is not counted, for the callback runs in the guest's code only.
+    let mut ticks = 0;
+    let ticks_max = limits.cpu_ms;
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        ticks += 1;
+        if ticks > ticks_max {
+            return Err(LimitHit(LimitName::Cpu).into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}
+
+impl End {
+    /// What a trap means. Limits are found in the error, wherever they were hit.
+    pub(crate) fn of_trap(error: &wasmtime::Error) -> End {
+        if let Some(LimitHit(limit)) = error.downcast_ref() {
+            return End::Limit(*limit);
+        }
+        if let Some(ResourceTableError::Full) = error.downcast_ref() {
+            return End::Limit(LimitName::Handles);
+        }
+        if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+            return End::Trap(format!("it exited with status {}", exit.0));
+        }
+        if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
+            return End::Trap(trap.to_string());
+        }
+        End::Trap(error.root_cause().to_string())
+    }
+}
+
+/// Measures how long a future keeps its thread busy.
+struct Busy<'a, F> {
+    work: Pin<Box<F>>,
+    micros: &'a AtomicU64,
+}
+
+impl<'a, F> Busy<'a, F> {
+    fn new(work: F, micros: &'a AtomicU64) -> Busy<'a, F> {
+        Busy {
+            work: Box::pin(work),
+            micros,
+        }
+    }
+}
+
+impl<F: Future> Future for Busy<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let started = Instant::now();
+        let result = self.work.as_mut().poll(cx);
+        self.micros
+            .fetch_add(micros(started.elapsed()), Ordering::Relaxed);
+        result
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Rules that allow everything, for what the sandbox does itself.
+pub(crate) fn allow_all() -> PathRules {
+    use forerun_types::{PathPattern, PathRule, RuleEffect, Touch};
+    PathRules {
+        rules: vec![PathRule {
+            policy: "sandbox".into(),
+            effect: RuleEffect::Permit,
+            touches: vec![Touch::Read, Touch::Write, Touch::Delete],
+            pattern: PathPattern::Any,
+        }],
+    }
+}

@@ -1,0 +1,38 @@
+//! Runs one action: a tool component in a fresh WebAssembly instance, on a branch of a
+//! snapshot of the workspace.
+//!
+//! [`Sandboxes::run`] takes a [`Run`] (an action, the snapshot it builds on, limits,
+//! clock, seed, path rules) and answers with a [`Done`] (the observation, the child
+//! snapshot, digests). Both are plain data that can be serialised, so that sandboxes can
+//! move into processes of their own.
+//!
+//! **Invariants**
+//! - No instance outlives its action, and none is used twice: all state is in the
+//!   snapshot, so all state can be rolled back.
+//! - No path of a guest reaches the host. `fs::resolve` takes every path apart; a branch
+//!   only ever gets single names. This crate never writes to the workspace: it has no
+//!   access to the committer.
+//! - The same action on the same snapshot with the same clock and seed gives the same
+//!   observation and the same changes.
+//! - Every limit ends in an observation that names it. A guest can stop itself, never
+//!   the daemon.
+//! - Nothing that comes from elsewhere is ever loaded as machine code (`cache`).
+
+mod cache;
+mod config;
+mod engine;
+mod executor;
+mod fs;
+mod guest;
+mod instance;
+mod outcome;
+mod registry;
+mod run;
+mod sandboxes;
+mod self_check;
+mod toolbox;
+
+pub use config::{ComponentSource, SandboxConfig, StartError};
+pub use run::{Digests, Done, Execution, Run, RunUsage};
+pub use sandboxes::Sandboxes;
+pub use toolbox::{LoadError, Toolbox};

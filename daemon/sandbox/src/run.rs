@@ -1,0 +1,142 @@
+//! What goes into a sandbox and what comes out: plain data, and the future between.
+
+use crate::registry::Registry;
+use forerun_types::{
+    Action, Digest, LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId,
+};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+/// One action to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The tool and its arguments.
+    pub action: Action,
+    /// The snapshot that it builds on.
+    pub parent: SnapshotId,
+    /// What it may use at most.
+    pub limits: Limits,
+    /// The wall clock that the guest finds at its start, in nanoseconds since 1970. Its
+    /// clocks are virtual: the monotonic one starts at 0; both advance by a microsecond
+    /// with each reading and by the full time with each sleep, so that they are the same
+    /// in every run of the action, however fast the machine is.
+    pub clock_ns: u64,
+    /// Seed of every random number that the guest can get.
+    pub seed: [u8; 32],
+    /// Which paths it may touch.
+    pub rules: PathRules,
+}
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What an agent sees.
+    pub observation: Observation,
+    /// The parent with the action's changes; held until it is dropped.
+    pub snapshot: SnapshotId,
+    /// What the outcome is compared and bound by.
+    pub digests: Digests,
+    /// The first touch that the path rules refused, if any, even if the tool went on.
+    pub denied: Option<String>,
+    /// What it used.
+    pub usage: RunUsage,
+}
+
+/// What the outcome of an action is compared and bound by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests {
+    /// Everything that an agent sees.
+    pub observation: Digest,
+    /// The net changes, for comparing outcomes.
+    pub changes: Digest,
+    /// The delta that a verdict binds to.
+    pub delta: Digest,
+}
+
+/// What an action used. Differs from run to run, so it is no part of the observation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunUsage {
+    /// From its start to its end, in microseconds, without the wait for a free sandbox.
+    pub wall_us: u64,
+    /// Of which it kept its thread busy.
+    pub cpu_us: u64,
+    /// Most bytes of memory that it held.
+    pub memory_peak: u64,
+}
+
+/// A running action. Dropping it stops the sandbox: a guest that computes without end
+/// is gone two milliseconds later, and leaves nothing behind.
+#[must_use = "dropping an execution stops it"]
+pub struct Execution {
+    receiver: oneshot::Receiver<Done>,
+    registry: Arc<Registry>,
+    parent: SnapshotId,
+}
+
+impl Execution {
+    pub(crate) fn new(
+        receiver: oneshot::Receiver<Done>,
+        registry: Arc<Registry>,
+        parent: SnapshotId,
+    ) -> Execution {
+        Execution {
+            receiver,
+            registry,
+            parent,
+        }
+    }
+}
+
+impl Future for Execution {
+    type Output = Done;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Done> {
+        let parent = self.parent;
+        Pin::new(&mut self.receiver).poll(cx).map(|result| {
+            // The sender is lost only if the sandbox's own code panicked.
+            result.unwrap_or_else(|_| {
+                Done::nothing(
+                    Observation::new(
+                        ObservationStatus::Stopped(LimitName::Internal),
+                        "the sandbox failed; nothing was changed",
+                    ),
+                    parent,
+                )
+            })
+        })
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        self.receiver.close();
+        // It may have ended just now: nobody will ever ask for that snapshot.
+        if let Ok(done) = self.receiver.try_recv()
+            && done.snapshot != self.parent
+        {
+            self.registry.drop_snapshot(done.snapshot);
+        }
+    }
+}
+
+impl Done {
+    /// An end without a child snapshot: nothing could be run on the parent.
+    pub(crate) fn nothing(observation: Observation, parent: SnapshotId) -> Done {
+        let none = Digest::of([]);
+        Done {
+            digests: Digests {
+                observation: observation.digest(),
+                changes: none,
+                delta: none,
+            },
+            observation,
+            snapshot: parent,
+            denied: None,
+            usage: RunUsage::default(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The public entry: starts everything, hands actions to executors.
+
+use crate::cache::Cache;
+use crate::config::{SandboxConfig, StartError};
+use crate::engine::{Machine, Ticker};
+use crate::executor::Executors;
+use crate::registry::{Registry, Version};
+use crate::run::{Execution, Run};
+use crate::self_check;
+use crate::toolbox::{LoadError, Loader, Toolbox};
+use forerun_snapshot::{Delta, OpenOptions, Snapshot, Workspace};
+use forerun_types::SnapshotId;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Runs actions in sandboxes, and holds the snapshots they run on. Clones share all of
+/// it; when the last one is dropped, the threads end.
+#[derive(Clone)]
+pub struct Sandboxes {
+    shared: Arc<Shared>,
+    toolbox: Arc<Toolbox>,
+}
+
+struct Shared {
+    executors: Executors,
+    registry: Arc<Registry>,
+    machine: Arc<Machine>,
+    cache: Cache,
+    /// The empty directory that temporary files begin with.
+    scratch: Workspace,
+    _scratch_dir: TempDir,
+}
+
+impl Sandboxes {
+    /// Starts the engine and the threads, loads the components (compiled code comes
+    /// from the cache in the state directory where it can), and checks that a guest
+    /// gets what it should and no more. Blocks; takes a second per MB of new component.
+    ///
+    /// # Errors
+    /// If any of that fails.
+    pub fn start(config: SandboxConfig) -> Result<Sandboxes, StartError> {
+        let directory = config.state_dir.join("sandbox");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(StartError::state(&directory))?;
+        let cache = Cache::open(&directory)?;
+        let (scratch, scratch_dir) = open_scratch(&directory)?;
+        let machine = Arc::new(Machine::new(&config)?);
+        let ticker = Ticker::start(&machine.engine).map_err(StartError::Thread)?;
+        let executors = Executors::start(&config, ticker)?;
+        let mut sandboxes = Sandboxes {
+            shared: Arc::new(Shared {
+                executors,
+                registry: Arc::new(Registry::new()),
+                machine,
+                cache,
+                scratch,
+                _scratch_dir: scratch_dir,
+            }),
+            toolbox: Arc::new(Toolbox::default()),
+        };
+        for component in &config.components {
+            sandboxes
+                .add_component(&component.name, &component.wasm)
+                .map_err(|source| StartError::Component {
+                    component: component.name.clone(),
+                    source,
+                })?;
+        }
+        self_check::check(&sandboxes)?;
+        Ok(sandboxes)
+    }
+
+    /// The tools that actions can name.
+    pub fn toolbox(&self) -> &Toolbox {
+        &self.toolbox
+    }
+
+    /// Adds the tools of a component to this handle (and to its later clones; earlier
+    /// ones keep the tools they have). Blocks while it is compiled.
+    ///
+    /// # Errors
+    /// If it is no tool component, cannot be compiled or described, or a tool's name is
+    /// reserved, malformed or taken.
+    pub fn add_component(&mut self, name: &str, wasm: &[u8]) -> Result<(), LoadError> {
+        let Shared {
+            executors,
+            machine,
+            cache,
+            ..
+        } = &*self.shared;
+        let loader = Loader {
+            machine,
+            cache,
+            executors,
+        };
+        self.toolbox = Arc::new(loader.add(&self.toolbox, name, wasm)?);
+        Ok(())
+    }
+
+    /// Holds a snapshot, such as the verified state of a session, with an empty
+    /// directory for temporary files.
+    pub fn open(&self, snapshot: Snapshot) -> SnapshotId {
+        self.shared.registry.insert(
+            Version {
+                workspace: snapshot,
+                tmp: self.shared.scratch.snapshot(),
+            },
+            None,
+        )
+    }
+
+    /// Holds another snapshot of the workspace with the temporary files of `id`: what a
+    /// session goes on with after a commit. `None` if `id` is not held.
+    pub fn reopen(&self, id: SnapshotId, snapshot: Snapshot) -> Option<SnapshotId> {
+        let version = self.shared.registry.version(id)?;
+        Some(self.shared.registry.insert(
+            Version {
+                workspace: snapshot,
+                tmp: version.tmp,
+            },
+            None,
+        ))
+    }
+
+    /// The workspace part of a held snapshot.
+    pub fn snapshot(&self, id: SnapshotId) -> Option<Snapshot> {
+        Some(self.shared.registry.version(id)?.workspace)
+    }
+
+    /// What a snapshot that came out of [`Sandboxes::run`] differs by from its parent.
+    pub fn delta(&self, id: SnapshotId) -> Option<Delta> {
+        self.shared.registry.delta(id)
+    }
+
+    /// Lets go of a snapshot. Those built on it are not affected.
+    pub fn drop_snapshot(&self, id: SnapshotId) {
+        self.shared.registry.drop_snapshot(id);
+    }
+
+    /// How many snapshots are held.
+    pub fn held(&self) -> usize {
+        self.shared.registry.count()
+    }
+
+    /// Runs an action. It begins at once, whether or not the execution is polled;
+    /// dropping the execution stops it. An unknown tool or arguments that break its
+    /// schema end in an observation that says so.
+    pub fn run(&self, request: Run) -> Execution {
+        self.shared.executors.run(
+            Arc::clone(&self.shared.machine),
+            Arc::clone(&self.toolbox),
+            Arc::clone(&self.shared.registry),
+            request,
+        )
+    }
+
+    pub(crate) fn machine(&self) -> &Arc<Machine> {
+        &self.shared.machine
+    }
+
+    pub(crate) fn executors(&self) -> &Executors {
+        &self.shared.executors
+    }
+
+    pub(crate) fn scratch(&self) -> Snapshot {
+        self.shared.scratch.snapshot()
+    }
+}
+
+/// Makes the empty base of `/tmp`. It is removed when the sandboxes end; one that a
+/// crash leaves behind is an empty directory.
+fn open_scratch(directory: &Path) -> Result<(Workspace, TempDir), StartError> {
+    let scratch_dir = tempfile::Builder::new()
+        .prefix("scratch-")
+        .tempdir_in(directory)
+        .map_err(StartError::state(directory))?;
+    let base = scratch_dir.path().join("base");
+    let state_dir = scratch_dir.path().join("state");
+    for made in [&base, &state_dir] {
+        DirBuilder::new()
+            .mode(0o700)
+            .create(made)
+            .map_err(StartError::state(made))?;
+    }
+    let options = OpenOptions {
+        state_dir,
+        masks: Vec::new(),
+    };
+    let scratch = Workspace::open(&base, &options).map_err(StartError::Scratch)?;
+    Ok((scratch, scratch_dir))
+}

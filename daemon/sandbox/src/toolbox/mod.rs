@@ -1,0 +1,299 @@
+//! The tools that actions can name, and how components become tools.
+
+mod names;
+mod schema;
+
+use crate::cache::Cache;
+use crate::engine::Machine;
+use crate::executor::Executors;
+use crate::guest::State;
+use crate::guest::ToolPre;
+use crate::guest::exports::forerun::tool::tools as wit;
+use crate::instance;
+use forerun_types::{
+    ASK_USER, Action, Annotations, Digest, Observation, ObservationStatus, Speculation, TERMINATE,
+    ToolDescription,
+};
+use schema::Schema;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Bytes of a tool's name.
+const NAME_BYTES_MAX: usize = 64;
+/// Bytes of a tool's description or of one of its schemas; stops a component from
+/// filling every agent's context.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+/// Tools of one component.
+const TOOLS_MAX: usize = 256;
+
+/// The tools that actions can name. Never changes; adding a component makes another.
+#[derive(Clone, Default)]
+pub struct Toolbox {
+    /// By name.
+    tools: BTreeMap<String, Arc<Tool>>,
+    descriptions: Vec<ToolDescription>,
+    digest: Option<Digest>,
+}
+
+/// A tool that can be run.
+pub(crate) struct Tool {
+    pub(crate) description: ToolDescription,
+    pub(crate) component: Arc<ToolPre<State>>,
+    schema: Schema,
+}
+
+/// Why a component's tools could not be added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Not a component, or one that imports what is not there.
+    #[error("{0}")]
+    Component(String),
+    /// It could not say which tools it has.
+    #[error("the component does not list its tools: {0}")]
+    List(String),
+    /// A tool whose name cannot be used.
+    #[error("the tool name {name:?} {reason}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A tool whose schema is none.
+    #[error("the {which} schema of {tool} is not valid: {reason}")]
+    Schema {
+        /// The tool.
+        tool: String,
+        /// `input` or `output`.
+        which: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// Too much of something.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+impl Toolbox {
+    /// All tools, ordered by name.
+    pub fn tools(&self) -> &[ToolDescription] {
+        &self.descriptions
+    }
+
+    /// A tool by its name.
+    pub fn get(&self, name: &str) -> Option<&ToolDescription> {
+        self.tools.get(name).map(|tool| &tool.description)
+    }
+
+    /// Digest of all tools, which is part of every prefix.
+    pub fn digest(&self) -> Digest {
+        self.digest
+            .unwrap_or_else(|| ToolDescription::set_digest(&self.descriptions))
+    }
+
+    /// Checks that an action can be started: that its tool exists, and that its
+    /// arguments are valid by the tool's schema.
+    ///
+    /// # Errors
+    /// The observation that the action has instead.
+    pub fn check(&self, action: &Action) -> Result<(), Box<Observation>> {
+        self.prepare(&action.tool, &action.arguments.to_value())
+            .map(drop)
+            .map_err(Box::new)
+    }
+
+    /// The component that implements a tool.
+    pub(crate) fn component(&self, name: &str) -> Option<Arc<ToolPre<State>>> {
+        Some(Arc::clone(&self.tools.get(name)?.component))
+    }
+
+    /// Finds the tool and checks the arguments against its schema.
+    ///
+    /// # Errors
+    /// The observation that says what is wrong.
+    pub(crate) fn prepare(
+        &self,
+        name: &str,
+        arguments: &serde_json::Value,
+    ) -> Result<Arc<Tool>, Observation> {
+        let invalid = |text: String| Observation::new(ObservationStatus::Invalid, text);
+        let tool = self
+            .tools
+            .get(name)
+            .ok_or_else(|| invalid(names::unknown(name, self.tools.keys().map(String::as_str))))?;
+        tool.schema.check(arguments).map_err(|problems| {
+            invalid(format!("the arguments of {name} are not valid: {problems}"))
+        })?;
+        Ok(Arc::clone(tool))
+    }
+
+    fn with(&self, tools: Vec<Tool>) -> Result<Toolbox, LoadError> {
+        let mut all = self.tools.clone();
+        for tool in tools {
+            let name = tool.description.name.clone();
+            if all.insert(name.clone(), Arc::new(tool)).is_some() {
+                return Err(LoadError::Name {
+                    name,
+                    reason: "is taken by another tool",
+                });
+            }
+        }
+        let descriptions: Vec<_> = all.values().map(|tool| tool.description.clone()).collect();
+        Ok(Toolbox {
+            digest: Some(ToolDescription::set_digest(&descriptions)),
+            descriptions,
+            tools: all,
+        })
+    }
+}
+
+/// What loading a component needs.
+pub(crate) struct Loader<'a> {
+    pub(crate) machine: &'a Arc<Machine>,
+    pub(crate) cache: &'a Cache,
+    pub(crate) executors: &'a Executors,
+}
+
+impl Loader<'_> {
+    /// `toolbox` and the tools of one more component.
+    pub(crate) fn add(
+        &self,
+        toolbox: &Toolbox,
+        component: &str,
+        wasm: &[u8],
+    ) -> Result<Toolbox, LoadError> {
+        let failed = |error: wasmtime::Error| LoadError::Component(format!("{error:#}"));
+        let compiled = self
+            .cache
+            .compile(&self.machine.engine, wasm)
+            .map_err(failed)?;
+        let pre = self
+            .machine
+            .linker
+            .instantiate_pre(&compiled)
+            .map_err(failed)?;
+        let pre = Arc::new(ToolPre::new(pre).map_err(failed)?);
+        let (machine, listed) = (Arc::clone(self.machine), Arc::clone(&pre));
+        let tools = self
+            .executors
+            .block_on(async move { instance::list(&machine, &listed).await })
+            .unwrap_or_else(|| Err("the sandbox thread is gone".into()))
+            .map_err(LoadError::List)?;
+        if tools.len() > TOOLS_MAX {
+            return Err(LoadError::TooLarge(format!(
+                "{} tools in one component; at most {TOOLS_MAX} are accepted",
+                tools.len()
+            )));
+        }
+        let digest = Digest::of(wasm);
+        let tools: Vec<Tool> = tools
+            .into_iter()
+            .map(|tool| describe(tool, digest, &pre))
+            .collect::<Result<_, _>>()?;
+        tracing::debug!(component, tools = tools.len(), "tools loaded");
+        toolbox.with(tools)
+    }
+}
+
+fn describe(
+    tool: wit::Tool,
+    component: Digest,
+    pre: &Arc<ToolPre<State>>,
+) -> Result<Tool, LoadError> {
+    check_name(&tool.name)?;
+    let texts = [&tool.title, &tool.description, &tool.input_schema];
+    if texts
+        .into_iter()
+        .chain(&tool.output_schema)
+        .any(|text| text.len() > TEXT_BYTES_MAX)
+    {
+        return Err(LoadError::TooLarge(format!(
+            "a text of {} is longer than {} KiB",
+            tool.name,
+            TEXT_BYTES_MAX >> 10
+        )));
+    }
+    let parse = |which: &'static str, text: &str| {
+        serde_json::from_str(text).map_err(|error| LoadError::Schema {
+            tool: tool.name.clone(),
+            which,
+            reason: error.to_string(),
+        })
+    };
+    let input_schema = parse("input", &tool.input_schema)?;
+    let output_schema = tool
+        .output_schema
+        .as_deref()
+        .map(|text| parse("output", text))
+        .transpose()?;
+    let schema = Schema::new(&input_schema).map_err(|reason| LoadError::Schema {
+        tool: tool.name.clone(),
+        which: "input",
+        reason,
+    })?;
+    Ok(Tool {
+        description: ToolDescription {
+            name: tool.name,
+            title: tool.title,
+            description: tool.description,
+            input_schema,
+            output_schema,
+            annotations: Annotations {
+                read_only: tool.annotations.read_only,
+                destructive: tool.annotations.destructive,
+                idempotent: tool.annotations.idempotent,
+                open_world: tool.annotations.open_world,
+            },
+            deterministic: tool.deterministic,
+            speculation: match tool.speculation {
+                wit::Speculation::Never => Speculation::Never,
+                wit::Speculation::Contained => Speculation::Contained,
+                wit::Speculation::Pure => Speculation::Pure,
+            },
+            component,
+        },
+        component: Arc::clone(pre),
+        schema,
+    })
+}
+
+fn check_name(name: &str) -> Result<(), LoadError> {
+    let reason = if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        "must have 1 to 64 characters"
+    } else if !name
+        .bytes()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    {
+        "may have lower-case letters, digits and _ only"
+    } else if matches!(name, TERMINATE | ASK_USER) {
+        "is reserved"
+    } else {
+        return Ok(());
+    };
+    Err(LoadError::Name {
+        name: name.to_owned(),
+        reason,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_confuse_are_refused() {
+        for name in [
+            "",
+            "Read",
+            "read file",
+            "read-file",
+            TERMINATE,
+            ASK_USER,
+            &"a".repeat(65),
+        ] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        check_name("read_file2").expect("an ordinary name");
+    }
+}

@@ -1,0 +1,229 @@
+//! The daemon's configuration: defaults, then the file, then what the command line says.
+//!
+//! Everything is parsed before anything is opened; an unknown key is an error that names
+//! it and its place.
+
+use forerun_types::Limits;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Most bytes of a configuration file; stops a wrong path from filling memory.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Largest depth: more undecided steps than this never pay, and each may hold a T call.
+pub const DEPTH_MAX: u32 = 32;
+
+/// Where the daemon keeps its state and listens.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of mode 0700 for the journal, the keys and staged content.
+    pub state_dir: PathBuf,
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+    /// What the file says, over the defaults.
+    pub settings: Settings,
+}
+
+/// The configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The ready policy set of sessions that name none.
+    pub policy: String,
+    /// How many steps may be undecided at once, for sessions that do not say.
+    pub depth: u32,
+    /// Most steps of a session: stops a plan that never ends.
+    pub max_steps: u32,
+    /// Sessions that may be open at once.
+    pub max_sessions: u32,
+    /// Protected paths that the user gives free, relative to a workspace.
+    pub unprotect: Vec<String>,
+    /// Limits of one action.
+    pub limits: Limits,
+    /// When agents are given up.
+    pub agents: AgentSettings,
+}
+
+/// When agents are given up, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSettings {
+    /// How long a broken stream keeps its calls.
+    pub reattach_ms: u64,
+    /// How long a call may be silent.
+    pub idle_ms: u64,
+    /// How long a call may take at all.
+    pub total_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            policy: "workspace-write".to_owned(),
+            depth: 4,
+            max_steps: 200,
+            max_sessions: 256,
+            unprotect: Vec::new(),
+            limits: Limits::default(),
+            agents: AgentSettings::default(),
+        }
+    }
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        AgentSettings {
+            reattach_ms: 30_000,
+            idle_ms: 120_000,
+            total_ms: 3_600_000,
+        }
+    }
+}
+
+/// A configuration that can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("could not read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the message has line and column.
+    #[error("{path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// A value is out of its range.
+    #[error("{key} is {found}; it must be {range}")]
+    Range {
+        /// The key, dotted.
+        key: &'static str,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        range: String,
+    },
+}
+
+impl Settings {
+    /// Reads the file at `path`; the defaults if there is none.
+    ///
+    /// # Errors
+    /// If it can not be read, has unknown keys, or values out of range.
+    pub fn load(path: &Path) -> Result<Settings, ConfigError> {
+        let read_error = |source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let text = match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Settings::default());
+            }
+            Err(error) => return Err(read_error(error)),
+            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
+                let message = format!("{} bytes long; at most {FILE_BYTES_MAX}", metadata.len());
+                return Err(ConfigError::Parse {
+                    path: path.to_owned(),
+                    message,
+                });
+            }
+            Ok(_) => std::fs::read_to_string(path).map_err(read_error)?,
+        };
+        let settings: Settings = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let range = |key, found: u64, min: u64, max: u64| {
+            if (min..=max).contains(&found) {
+                Ok(())
+            } else {
+                let range = format!("{min} to {max}");
+                Err(ConfigError::Range {
+                    key,
+                    found: found.to_string(),
+                    range,
+                })
+            }
+        };
+        range("depth", self.depth.into(), 0, DEPTH_MAX.into())?;
+        range("max_steps", self.max_steps.into(), 1, 100_000)?;
+        range("max_sessions", self.max_sessions.into(), 1, 10_000)?;
+        range(
+            "limits.memory_bytes",
+            self.limits.memory_bytes,
+            1 << 20,
+            4 << 30,
+        )?;
+        range("limits.cpu_ms", self.limits.cpu_ms, 1, 3_600_000)?;
+        range("limits.wall_ms", self.limits.wall_ms, 1, 3_600_000)?;
+        range(
+            "limits.output_bytes",
+            self.limits.output_bytes,
+            1 << 10,
+            8 << 20,
+        )?;
+        range("agents.idle_ms", self.agents.idle_ms, 100, 86_400_000)?;
+        range("agents.total_ms", self.agents.total_ms, 100, 86_400_000)?;
+        range("agents.reattach_ms", self.agents.reattach_ms, 0, 86_400_000)
+    }
+}
+
+impl AgentSettings {
+    pub(crate) fn deadlines(&self) -> crate::session::Deadlines {
+        crate::session::Deadlines {
+            reattach: Duration::from_millis(self.reattach_ms),
+            idle: Duration::from_millis(self.idle_ms),
+            total: Duration::from_millis(self.total_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, text).expect("file");
+        Settings::load(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_file_means_the_defaults() {
+        assert_eq!(
+            Settings::load(Path::new("/does/not/exist")).ok(),
+            Some(Settings::default())
+        );
+        assert_eq!(load(""), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = load("depth = 2\n[limits]\ncpu_msec = 1\n").expect_err("a typo");
+        assert!(
+            error.contains("line 3") && error.contains("cpu_msec"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_value_out_of_range_says_the_range() {
+        assert_eq!(
+            load("depth = 99"),
+            Err("depth is 99; it must be 0 to 32".to_owned())
+        );
+    }
+}

@@ -1,0 +1,495 @@
+//! The daemon: what is shared by all sessions, from start to clean stop.
+//!
+//! Start: parse everything, lock the state directory, open the journal, compile the
+//! tools, recover what an earlier crash left, then open the door. Stop: close the door,
+//! let commits finish, squash speculation, end streams with a reason.
+
+use crate::auth::{self, Authority, OwnerKey, Tokens};
+use crate::config::Config;
+use crate::error::RequestError;
+use crate::services;
+use crate::session::{
+    self, Context, Log, Message, Phase, SessionHandle, SessionSettings, Summary, View, archive,
+};
+use crate::socket::{self, OwnPeers, SocketError};
+use forerun_journal::{CommitMode, Journal, JournalError, SessionRecord, SessionState};
+use forerun_policy::{LoadOptions, PolicySet};
+use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
+use forerun_snapshot::{OpenOptions, Workspace};
+use forerun_types::{EventKind, SessionId, Time};
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{oneshot, watch};
+
+/// How long sessions may take to end when the daemon stops.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Name of the lock file in the state directory.
+const LOCK_FILE: &str = "daemon.lock";
+
+/// Why the daemon did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The state directory can not be used.
+    #[error("the state directory {0} can not be used")]
+    StateDir(std::path::PathBuf, #[source] io::Error),
+    /// Another daemon uses the state directory.
+    #[error("another daemon is using {0}")]
+    SecondDaemon(std::path::PathBuf),
+    /// The journal can not be opened.
+    #[error("the journal can not be opened")]
+    Journal(#[from] JournalError),
+    /// The log of an earlier session can not be read.
+    #[error("an earlier session can not be read")]
+    Archive(#[from] archive::ArchiveError),
+    /// Sandboxes can not be started.
+    #[error("the sandboxes can not be started")]
+    Sandboxes(#[from] StartError),
+    /// The socket can not be opened.
+    #[error("the socket can not be opened")]
+    Socket(#[from] SocketError),
+    /// The default policy can not be loaded: nothing may run without one.
+    #[error("the policy set {name:?} can not be loaded")]
+    Policy {
+        /// The set's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: forerun_policy::PolicyError,
+    },
+    /// The transport failed.
+    #[error("the transport failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// The system refused something.
+    #[error("the system refused")]
+    Io(#[from] io::Error),
+}
+
+impl ServeError {
+    /// What to do about it, if anything.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ServeError::SecondDaemon(_) | ServeError::Socket(SocketError::InUse(_)) => {
+                Some("`forerun status` shows it, `forerun shutdown` stops it".to_owned())
+            }
+            ServeError::Socket(SocketError::Foreign { .. }) => {
+                Some("move it away, or choose another place with --endpoint".to_owned())
+            }
+            ServeError::Socket(SocketError::OpenDirectory(path)) => Some(format!(
+                "chmod 700 {}, or choose another place with --endpoint",
+                path.display()
+            )),
+            ServeError::StateDir(..) => {
+                Some("set XDG_STATE_HOME to a directory of yours".to_owned())
+            }
+            ServeError::Journal(error) => error.hint().map(ToOwned::to_owned),
+            _ => None,
+        }
+    }
+}
+
+/// What all sessions share.
+pub(crate) struct Daemon {
+    pub(crate) config: Config,
+    pub(crate) log: Log,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) owner_key: OwnerKey,
+    pub(crate) started_at: SystemTime,
+    sessions: Mutex<HashMap<SessionId, SessionHandle>>,
+    created: Mutex<HashMap<String, (NewSession, Created)>>,
+    finishing: Mutex<()>,
+    stopping: watch::Sender<bool>,
+}
+
+/// What a client wants of a new session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewSession {
+    pub(crate) workspace: std::path::PathBuf,
+    pub(crate) task: String,
+    pub(crate) instructions: String,
+    pub(crate) policy: String,
+    pub(crate) depth: u32,
+    pub(crate) commit: CommitMode,
+    pub(crate) seed: Option<u64>,
+    pub(crate) clock_ns: Option<u64>,
+    pub(crate) settings: SessionSettings,
+}
+
+/// What it gets.
+#[derive(Clone)]
+pub(crate) struct Created {
+    pub(crate) record: SessionRecord,
+    pub(crate) tokens: Arc<Tokens>,
+}
+
+/// Runs the daemon until it is told to stop. `ready` is called with the socket's path
+/// once it can be connected to.
+///
+/// # Errors
+/// If it can not start, or the transport fails.
+pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), ServeError> {
+    let state_dir = config.state_dir.clone();
+    let in_state_dir = |error| ServeError::StateDir(state_dir.clone(), error);
+    socket::private_directory(&state_dir).map_err(in_state_dir)?;
+    let _lock = lock(&state_dir)
+        .map_err(in_state_dir)?
+        .ok_or(ServeError::SecondDaemon(state_dir.clone()))?;
+    let listener = socket::bind(&config.socket).await?;
+    let journal = Journal::open(&state_dir)?;
+    let owner_key = OwnerKey::load_or_create(&state_dir).map_err(in_state_dir)?;
+    let sandbox_config = SandboxConfig::new(state_dir.clone());
+    let sandboxes = tokio::task::spawn_blocking(move || Sandboxes::start(sandbox_config))
+        .await
+        .map_err(io::Error::other)??;
+    let daemon = Arc::new(Daemon {
+        log: Log::new(journal),
+        sandboxes,
+        owner_key,
+        started_at: SystemTime::now(),
+        sessions: Mutex::default(),
+        created: Mutex::default(),
+        finishing: Mutex::default(),
+        stopping: watch::channel(false).0,
+        config,
+    });
+    let name = &daemon.config.settings.policy;
+    daemon.policy(name).map_err(|source| ServeError::Policy {
+        name: name.clone(),
+        source,
+    })?;
+    daemon.recover().await?;
+    ready(&daemon.config.socket);
+    let stopped = Arc::clone(&daemon).stop_signal();
+    services::router(&daemon)
+        .await
+        .serve_with_incoming_shutdown(OwnPeers::new(listener), stopped)
+        .await?;
+    // The door is closed; nobody can connect any more.
+    let _ = std::fs::remove_file(&daemon.config.socket);
+    Ok(())
+}
+
+/// Holds the state directory's lock as long as the file lives; `None` if it is taken.
+fn lock(state_dir: &Path) -> io::Result<Option<std::fs::File>> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(state_dir.join(LOCK_FILE))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+impl Daemon {
+    /// Finishes what an earlier daemon left: intents of commits that it had begun, and
+    /// sessions that it did not end.
+    async fn recover(&self) -> Result<(), ServeError> {
+        let open: Vec<SessionRecord> = self
+            .log
+            .journal()
+            .sessions()?
+            .into_iter()
+            .filter(|record| record.state == SessionState::Open)
+            .collect();
+        for path in self.log.journal().unfinished_workspaces()? {
+            match self.open_workspace(&path) {
+                Ok(_) => tracing::info!(workspace = %path.display(), "recovered"),
+                Err(error) => {
+                    tracing::warn!(workspace = %path.display(), %error, "not recovered yet");
+                }
+            }
+        }
+        for record in open {
+            self.interrupted(&record).await?;
+        }
+        Ok(())
+    }
+
+    /// Completes the log of a session that an earlier daemon did not end: steps whose
+    /// commit was recorded are verified, even if the daemon died before it could say so.
+    async fn interrupted(&self, record: &SessionRecord) -> Result<(), ServeError> {
+        let events = archive::events(&self.log, &record.id)?;
+        let at = events.last().map_or(Time::ZERO, |event| event.at);
+        let mut missing = Vec::new();
+        for (commit, step) in self.log.journal().commits(&record.id)? {
+            let said = events.iter().any(|event| {
+                matches!(&event.kind, EventKind::Committed { commit: known, .. } if *known == commit)
+            });
+            if !said && record.commit == CommitMode::Step {
+                missing.push((
+                    at,
+                    EventKind::Committed {
+                        step,
+                        commit,
+                        changed: Vec::new(),
+                    },
+                ));
+            }
+        }
+        let reason = "the daemon stopped before the session ended".to_owned();
+        missing.push((at, EventKind::Interrupted { reason }));
+        self.log.append(&record.id, missing).await?;
+        self.log
+            .journal()
+            .set_state(&record.id, SessionState::Interrupted)?;
+        Ok(())
+    }
+
+    /// Opens a workspace, and recovers it first if an earlier daemon left something.
+    pub(crate) fn open_workspace(&self, path: &Path) -> Result<Workspace, RequestError> {
+        let options = OpenOptions {
+            state_dir: self.config.state_dir.clone(),
+            masks: Vec::new(),
+        };
+        let workspace = Workspace::open(path, &options)?;
+        workspace.recover(self.log.journal())?;
+        Ok(workspace)
+    }
+
+    /// Loads a ready policy set for the toolbox.
+    pub(crate) fn policy(&self, name: &str) -> Result<PolicySet, forerun_policy::PolicyError> {
+        let options = LoadOptions {
+            unprotected: self.config.settings.unprotect.clone(),
+        };
+        PolicySet::ready_with(name, self.sandboxes.toolbox().tools(), &options)
+    }
+
+    /// Opens a session. The same key with the same content returns the same session.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        new: NewSession,
+        key: &str,
+    ) -> Result<Created, RequestError> {
+        if *self.stopping.borrow() {
+            return Err(RequestError::Stopping);
+        }
+        if let Some((earlier, created)) = locked(&self.created).get(key) {
+            return if *earlier == new {
+                Ok(created.clone())
+            } else {
+                Err(RequestError::KeyReused)
+            };
+        }
+        if locked(&self.sessions).len() >= self.config.settings.max_sessions as usize {
+            return Err(RequestError::TooManySessions(
+                self.config.settings.max_sessions,
+            ));
+        }
+        let this = Arc::clone(self);
+        let wanted = new.clone();
+        let (created, context) = tokio::task::spawn_blocking(move || this.prepare(wanted))
+            .await
+            .map_err(|error| RequestError::Internal(error.to_string()))??;
+        let id = created.record.id.clone();
+        let on_end = {
+            let this = Arc::clone(self);
+            let id = id.clone();
+            move || this.session_ended(&id)
+        };
+        let handle = session::spawn(context, created.record.clone(), &new.settings, on_end);
+        locked(&self.sessions).insert(id, handle);
+        if !key.is_empty() {
+            locked(&self.created).insert(key.to_owned(), (new, created.clone()));
+        }
+        Ok(created)
+    }
+
+    fn prepare(&self, new: NewSession) -> Result<(Created, Context), RequestError> {
+        let workspace = self.open_workspace(&new.workspace)?;
+        let policy = self.policy(&new.policy)?;
+        let tokens = Tokens::draw()?;
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let record = SessionRecord {
+            id: SessionId::from_random(random()?),
+            workspace: workspace.path().to_owned(),
+            task: new.task,
+            instructions: new.instructions,
+            policy: new.policy,
+            policy_digest: policy.digest(),
+            tools: self.sandboxes.toolbox().digest(),
+            depth: new.depth,
+            commit: new.commit,
+            seed: match new.seed {
+                Some(seed) => seed,
+                None => u64::from_le_bytes(random()?),
+            },
+            clock_ns: new
+                .clock_ns
+                .unwrap_or_else(|| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)),
+            opened_at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            tokens: tokens.hashes(),
+            settings: serde_json::to_value(&new.settings)
+                .map_err(|error| RequestError::Internal(error.to_string()))?,
+            state: SessionState::Open,
+        };
+        self.log.journal().create_session(&record)?;
+        let context = Context {
+            log: self.log.clone(),
+            sandboxes: self.sandboxes.clone(),
+            workspace,
+            policy,
+            deadlines: self.config.settings.agents.deadlines(),
+            limits: new.settings.limits,
+        };
+        Ok((
+            Created {
+                record,
+                tokens: Arc::new(tokens),
+            },
+            context,
+        ))
+    }
+
+    fn session_ended(&self, id: &SessionId) {
+        let state = match archive::summary(&self.log, id).map(|summary| summary.phase) {
+            Ok(Phase::Finished) => SessionState::Finished,
+            Ok(Phase::Ended) => SessionState::Ended,
+            _ => SessionState::Interrupted,
+        };
+        if let Err(error) = self.log.journal().set_state(id, state) {
+            tracing::error!(session = %id, %error, "the session's state was not recorded");
+        }
+        locked(&self.sessions).remove(id);
+        locked(&self.created).retain(|_, (_, created)| created.record.id != *id);
+    }
+
+    /// The record of a session.
+    pub(crate) fn record(&self, id: &SessionId) -> Result<SessionRecord, RequestError> {
+        let record = self.log.journal().session(id)?;
+        record.ok_or_else(|| RequestError::NoSession(id.clone()))
+    }
+
+    /// The session's actor, if its plan has not ended.
+    pub(crate) fn live(&self, id: &SessionId) -> Option<SessionHandle> {
+        locked(&self.sessions).get(id).cloned()
+    }
+
+    /// How a session is, whether it runs or has ended.
+    pub(crate) async fn view(&self, id: &SessionId) -> Result<View, RequestError> {
+        if let Some(handle) = self.live(id)
+            && let Some(view) = handle.call(Message::Inspect).await
+        {
+            return Ok(view);
+        }
+        let summary: Summary = archive::summary(&self.log, id)?;
+        let elapsed = summary.ended_at.unwrap_or_default() - Time::ZERO;
+        Ok(View {
+            summary,
+            elapsed,
+            agents: Vec::new(),
+        })
+    }
+
+    /// Held while a session is finished, so that two clients do not finish it at once.
+    pub(crate) fn finishing(&self) -> MutexGuard<'_, ()> {
+        locked(&self.finishing)
+    }
+
+    /// Records what became of a session's changes. Blocks on the disk.
+    pub(crate) fn record_finish(
+        &self,
+        record: &SessionRecord,
+        finished: &archive::Finished,
+    ) -> Result<(), RequestError> {
+        let events = archive::events(&self.log, &record.id)?;
+        let at = events.last().map_or(Time::ZERO, |event| event.at);
+        if let Some(event) = archive::finished_event(at, finished) {
+            self.log.append_blocking(&record.id, vec![event])?;
+            self.log
+                .journal()
+                .set_state(&record.id, SessionState::Finished)?;
+        }
+        Ok(())
+    }
+
+    /// What `token` may do in a session.
+    pub(crate) fn authority(
+        &self,
+        record: &SessionRecord,
+        token: &str,
+    ) -> Result<Authority, RequestError> {
+        auth::authority(&record.tokens, token, &self.owner_key).ok_or(RequestError::TokenInvalid)
+    }
+
+    /// Sessions that run now.
+    pub(crate) fn session_count(&self) -> usize {
+        locked(&self.sessions).len()
+    }
+
+    /// Tells the daemon to stop.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Becomes true when the daemon stops.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Resolves when the daemon was told to stop, by a signal or a call, and its sessions
+    /// have ended.
+    async fn stop_signal(self: Arc<Self>) {
+        let mut told = self.stopping();
+        tokio::select! {
+            () = terminated() => {}
+            _ = told.wait_for(|stopping| *stopping) => {}
+        }
+        self.stop();
+        tracing::info!("stopping: commits finish, speculation is squashed");
+        let handles: Vec<SessionHandle> = locked(&self.sessions).values().cloned().collect();
+        let close = async {
+            for handle in handles {
+                let (done, closed) = oneshot::channel();
+                let reason = "the daemon is stopping".to_owned();
+                if handle
+                    .send(Message::Close {
+                        reason,
+                        by_daemon: true,
+                        done,
+                    })
+                    .await
+                {
+                    let _ = closed.await;
+                }
+            }
+        };
+        if tokio::time::timeout(STOP_GRACE, close).await.is_err() {
+            tracing::warn!("some sessions did not end in time; their next start recovers them");
+        }
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while a map was held leaves the map whole: every use is one call.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,25 @@
+//! The daemon: sessions as actors, the gRPC services, configuration. The only place
+//! where planner, sandboxes, snapshots, policy and journal meet.
+//!
+//! - [`serve`] runs it. Everything that it needs comes in as a [`Config`]; this crate
+//!   reads no environment and prints nothing.
+//! - `session` has the actor that drives one plan; `services` is where wire types end;
+//!   `error` is the one place where an error becomes a gRPC status.
+//!
+//! **Invariants**
+//! - An event is durable before anybody sees it.
+//! - No task waits for an agent, a sandbox or a client while it holds a session up: a
+//!   slow, wrong or hostile peer costs its own session at most.
+//! - Nothing here writes to a workspace; that is the committer's, in `forerun-snapshot`.
+
+mod auth;
+mod config;
+mod daemon;
+mod error;
+mod services;
+mod session;
+mod socket;
+
+pub use config::{AgentSettings, Config, ConfigError, DEPTH_MAX, Settings};
+pub use daemon::{ServeError, serve};
+pub use socket::SocketError;

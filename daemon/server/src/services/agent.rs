@@ -1,0 +1,328 @@
+//! Agents attach here: one bidirectional stream, from `Hello` to `Closing`.
+
+use crate::auth::Authority;
+use crate::daemon::Daemon;
+use crate::error::RequestError;
+use crate::session::{
+    AGENT_QUEUE_MAX, Attach, FromAgent, Message, SessionHandle, StreamId, ToAgent, Welcome,
+};
+use forerun_planner::Failure;
+use forerun_proto::conversions::{self, ConversionError};
+use forerun_proto::v1;
+use forerun_proto::v1::agent_service_attach_request::Message as FromWire;
+use forerun_proto::v1::agent_service_attach_response::Message as ToWire;
+use forerun_proto::v1::agent_service_server::AgentService;
+use forerun_types::{Action, CallId, Digest, Role, Usage};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+/// How often each side says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Heartbeats that may be missing before a side is taken for gone.
+const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// How long a new stream may take to say `Hello`.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of an agent's id or model: both are in events.
+const NAME_BYTES_MAX: usize = 256;
+/// Calls that a `Hello` may name; more than can ever be in flight.
+const OPEN_CALLS_MAX: usize = 1_024;
+
+/// Streams are numbered so that a message of an earlier one is not taken for a later's.
+static STREAMS: AtomicU64 = AtomicU64::new(0);
+
+pub(super) struct Agents(pub(super) Arc<Daemon>);
+
+type Outgoing = mpsc::Sender<Result<v1::AgentServiceAttachResponse, Status>>;
+
+#[tonic::async_trait]
+impl AgentService for Agents {
+    type AttachStream = ReceiverStream<Result<v1::AgentServiceAttachResponse, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::AgentServiceAttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let metadata = request.metadata().clone();
+        let mut incoming = request.into_inner();
+        let (outgoing, responses) = mpsc::channel(AGENT_QUEUE_MAX);
+        let daemon = Arc::clone(&self.0);
+        // The response's headers must not wait for Hello: some clients send nothing
+        // before they have them.
+        tokio::spawn(async move {
+            let mut stream = match Stream::open(&daemon, &metadata, &mut incoming, &outgoing).await
+            {
+                Ok(stream) => stream,
+                Err(error) => {
+                    let _ = outgoing.send(Err(error.into())).await;
+                    return;
+                }
+            };
+            if let Err(error) = stream.pump(&mut incoming, &outgoing).await {
+                let _ = outgoing.try_send(Err(error.into()));
+            }
+            stream.session.send(Message::Detached(stream.id)).await;
+        });
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}
+
+/// One attached stream.
+struct Stream {
+    id: StreamId,
+    session: SessionHandle,
+    from_session: mpsc::Receiver<ToAgent>,
+    tools: Digest,
+}
+
+impl Stream {
+    /// Reads `Hello`, checks who it is, takes the roles, and says `Welcome`.
+    async fn open(
+        daemon: &Daemon,
+        metadata: &MetadataMap,
+        incoming: &mut Streaming<v1::AgentServiceAttachRequest>,
+        outgoing: &Outgoing,
+    ) -> Result<Stream, RequestError> {
+        let violation = |text: &str| RequestError::ProtocolViolation(text.to_owned());
+        let first = tokio::time::timeout(HELLO_TIMEOUT, incoming.message())
+            .await
+            .map_err(|_| violation("no Hello came in time"))?
+            .map_err(|_| violation("the stream broke before Hello"))?;
+        let Some(FromWire::Hello(hello)) = first.and_then(|request| request.message) else {
+            return Err(violation("the first message must be Hello"));
+        };
+        let theirs = hello.protocol.unwrap_or_default().major;
+        let ours = forerun_proto::PROTOCOL.major;
+        if theirs != ours {
+            return Err(RequestError::Protocol { ours, theirs });
+        }
+        let (record, authority) = daemon.authorize(metadata, &hello.session)?;
+        let mut authorities = vec![authority];
+        for token in &hello.tokens {
+            authorities.push(daemon.authority(&record, token)?);
+        }
+        let roles = roles(&hello, &authorities)?;
+        for (field, text) in [("hello.agent", &hello.agent), ("hello.model", &hello.model)] {
+            if text.len() > NAME_BYTES_MAX {
+                return Err(ConversionError::new(field, "is longer than 256 bytes").into());
+            }
+        }
+        let open_calls = hello
+            .open_calls
+            .iter()
+            .take(OPEN_CALLS_MAX)
+            .map(|call| conversions::text("hello.open_calls", call))
+            .collect::<Result<Vec<CallId>, _>>()?;
+        let session = daemon.live(&record.id).ok_or(RequestError::SessionOver)?;
+        let id = StreamId(STREAMS.fetch_add(1, Ordering::Relaxed));
+        let (to_agent, from_session) = mpsc::channel(AGENT_QUEUE_MAX);
+        let attach = Attach {
+            stream: id,
+            agent: hello.agent,
+            model: hello.model,
+            roles,
+            open_calls,
+            to_agent,
+        };
+        let welcome = session.call(|reply| Message::Attach(attach, reply)).await;
+        let welcome = welcome
+            .ok_or(RequestError::SessionOver)?
+            .map_err(RequestError::RoleTaken)?;
+        let toolbox = daemon.sandboxes.toolbox();
+        let tools = toolbox.digest();
+        let tool_set = v1::ToolSet::new(tools, toolbox.tools().iter().cloned());
+        send(
+            outgoing,
+            ToWire::Welcome(welcome_to_wire(&welcome, tool_set)),
+        )
+        .await;
+        Ok(Stream {
+            id,
+            session,
+            from_session,
+            tools,
+        })
+    }
+
+    /// Carries messages both ways until one side ends.
+    async fn pump(
+        &mut self,
+        incoming: &mut Streaming<v1::AgentServiceAttachRequest>,
+        outgoing: &Outgoing,
+    ) -> Result<(), RequestError> {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.tick().await;
+        let mut silent = 0;
+        loop {
+            tokio::select! {
+                message = incoming.message() => match message {
+                    Ok(Some(message)) => {
+                        silent = 0;
+                        if let Some(message) = message.message {
+                            self.from_agent(message).await?;
+                        }
+                    }
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+                message = self.from_session.recv() => match message {
+                    Some(ToAgent::Close { reason }) => {
+                        send(outgoing, ToWire::Closing(v1::Closing { reason })).await;
+                        return Ok(());
+                    }
+                    Some(message) => send(outgoing, self.to_wire(message)).await,
+                    None => return Ok(()),
+                },
+                _ = heartbeat.tick() => {
+                    silent += 1;
+                    if silent > HEARTBEATS_MISSED_MAX {
+                        return Err(RequestError::ProtocolViolation("no heartbeat came".to_owned()));
+                    }
+                    send(outgoing, ToWire::Heartbeat(v1::AgentHeartbeat {})).await;
+                }
+            }
+        }
+    }
+
+    async fn from_agent(&self, message: FromWire) -> Result<(), RequestError> {
+        let (call, said) = match message {
+            FromWire::Generated(generated) => {
+                let usage = generated.usage.map_or_else(Usage::default, Into::into);
+                let action = first_action(generated.candidates);
+                (generated.call, FromAgent::Generated { action, usage })
+            }
+            FromWire::Progress(progress) => (progress.call, FromAgent::Progress),
+            FromWire::Failed(failed) => {
+                let failure = failure(&failed);
+                (failed.call, FromAgent::Failed(failure))
+            }
+            FromWire::Cancelled(cancelled) => (cancelled.call, FromAgent::Cancelled),
+            FromWire::Rebase(rebase) => (rebase.call, FromAgent::Rebase),
+            FromWire::Heartbeat(_) => return Ok(()),
+            FromWire::Hello(_) => {
+                return Err(RequestError::ProtocolViolation(
+                    "Hello came twice".to_owned(),
+                ));
+            }
+        };
+        let call: CallId = conversions::text("call", &call)?;
+        self.session
+            .send(Message::FromAgent(self.id, call, said))
+            .await;
+        Ok(())
+    }
+
+    fn to_wire(&self, message: ToAgent) -> ToWire {
+        match message {
+            ToAgent::Generate {
+                call,
+                role,
+                step,
+                prefix,
+                base,
+                opening,
+                append,
+                idle,
+                total,
+            } => {
+                let append = match opening {
+                    Some((task, instructions)) => {
+                        conversions::prefix_to_wire(&task, &instructions, &append)
+                    }
+                    None => conversions::entries_to_wire(&append),
+                };
+                ToWire::Generate(v1::Generate {
+                    call: call.to_string(),
+                    role: v1::Role::from(role).into(),
+                    step: step.0,
+                    prefix: prefix.to_string(),
+                    base: base.map(|base| base.to_string()),
+                    append,
+                    tools_digest: self.tools.to_string(),
+                    width: 1,
+                    deadline_ms: millis(total),
+                    idle_deadline_ms: millis(idle),
+                    priority: 0,
+                })
+            }
+            ToAgent::Cancel { call } => ToWire::Cancel(v1::Cancel {
+                call: call.to_string(),
+            }),
+            ToAgent::Forget { prefixes } => ToWire::Forget(v1::Forget {
+                prefixes: prefixes.iter().map(ToString::to_string).collect(),
+            }),
+            ToAgent::Close { reason } => ToWire::Closing(v1::Closing { reason }),
+        }
+    }
+}
+
+/// The roles that `Hello` asks for, each allowed by one of the tokens.
+fn roles(hello: &v1::Hello, authorities: &[Authority]) -> Result<Vec<(Role, u32)>, RequestError> {
+    if hello.agent.is_empty() {
+        return Err(ConversionError::new("hello.agent", "is not set").into());
+    }
+    if hello.roles.is_empty() {
+        return Err(ConversionError::new("hello.roles", "names no role").into());
+    }
+    hello
+        .roles
+        .iter()
+        .map(|wanted| {
+            let role: Role =
+                conversions::enumeration::<v1::Role, Role>("hello.roles", wanted.role)?;
+            if authorities
+                .iter()
+                .any(|authority| authority.may_attach(role))
+            {
+                Ok((role, wanted.capacity))
+            } else {
+                Err(RequestError::not_allowed_to_attach(role))
+            }
+        })
+        .collect()
+}
+
+/// The first candidate's action. What has no canonical form is not an action.
+fn first_action(candidates: Vec<v1::Candidate>) -> Result<Action, String> {
+    let first = candidates.into_iter().next().ok_or("it has no candidate")?;
+    conversions::required("candidates[0].action", first.action)
+        .map_err(|error: ConversionError| error.to_string())
+}
+
+fn failure(failed: &v1::Failed) -> Failure {
+    let reason = failed.reason.clone();
+    match failed.kind() {
+        v1::FailureKind::RateLimited => Failure::RateLimited {
+            retry_after: Duration::from_millis(failed.retry_after_ms),
+        },
+        v1::FailureKind::Permanent => Failure::Permanent { reason },
+        v1::FailureKind::Transient | v1::FailureKind::Unspecified => Failure::Transient { reason },
+    }
+}
+
+fn welcome_to_wire(welcome: &Welcome, tools: v1::ToolSet) -> v1::Welcome {
+    v1::Welcome {
+        protocol: Some(forerun_proto::PROTOCOL),
+        features: Vec::new(),
+        heartbeat_ms: millis(HEARTBEAT),
+        reattach_ms: millis(welcome.reattach),
+        tools: Some(tools),
+        open_calls: welcome.open_calls.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Sends, and ignores that the peer is gone: reading from it says so too.
+async fn send(outgoing: &Outgoing, message: ToWire) {
+    let _ = outgoing
+        .send(Ok(v1::AgentServiceAttachResponse {
+            message: Some(message),
+        }))
+        .await;
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

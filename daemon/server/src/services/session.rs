@@ -1,0 +1,550 @@
+//! Sessions: opened, watched, interrupted and finished by their owner.
+
+use crate::config::DEPTH_MAX;
+use crate::daemon::{Daemon, NewSession};
+use crate::error::RequestError;
+use crate::session::archive::{self, FinishOutcome};
+use crate::session::{
+    InterruptError, Interruption, Message, Phase, RoleSummary, SessionSettings, UserInterrupt, View,
+};
+use forerun_journal::{CommitMode, SessionRecord, SessionState};
+use forerun_planner::{Seen, Window};
+use forerun_proto::conversions::{self, ConversionError};
+use forerun_proto::v1;
+use forerun_proto::v1::session_service_interrupt_request::Interrupt as Wire;
+use forerun_proto::v1::session_service_server::SessionService;
+use forerun_types::{Event, SessionId, StepIndex};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// Events that may wait for one watcher; it reads the journal at its own pace.
+const WATCH_QUEUE_MAX: usize = 64;
+/// Events that one read of the journal brings.
+const WATCH_PAGE: usize = 256;
+/// How long a watcher hears nothing at most.
+const WATCH_HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often a watcher of a stopping daemon looks whether its session has ended.
+const LAST_WORDS_POLL: Duration = Duration::from_millis(20);
+/// Most bytes of a task or of instructions: both are part of every prompt.
+const TASK_BYTES_MAX: usize = 1 << 20;
+/// Longest review window: stops a typo from holding up a session for ever.
+const REVIEW_MAX_MS: u64 = 86_400_000;
+/// How long a claim lasts if the client does not say (planner.md).
+const CLAIM_TTL: Duration = Duration::from_secs(60);
+
+pub(super) struct Sessions(pub(super) Arc<Daemon>);
+
+type Reply<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl SessionService for Sessions {
+    type WatchStream = ReceiverStream<Result<v1::SessionServiceWatchResponse, Status>>;
+
+    async fn create(
+        &self,
+        request: Request<v1::SessionServiceCreateRequest>,
+    ) -> Reply<v1::SessionServiceCreateResponse> {
+        self.0
+            .authorize_user(request.metadata(), "open a session")?;
+        let request = request.into_inner();
+        let key = request.idempotency_key.clone();
+        let new = self.new_session(request).map_err(RequestError::from)?;
+        let created = self.0.create(new, &key).await?;
+        let view = self.0.view(&created.record.id).await?;
+        Ok(Response::new(v1::SessionServiceCreateResponse {
+            session: Some(info(&created.record, &view)),
+            owner_token: created.tokens.owner.clone(),
+            approximation_token: created.tokens.approximation.clone(),
+            target_token: created.tokens.target.clone(),
+        }))
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::SessionServiceGetRequest>,
+    ) -> Reply<v1::SessionServiceGetResponse> {
+        let (record, _) = self
+            .0
+            .authorize(request.metadata(), &request.get_ref().session)?;
+        let view = self.0.view(&record.id).await?;
+        Ok(Response::new(v1::SessionServiceGetResponse {
+            session: Some(info(&record, &view)),
+        }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::SessionServiceListRequest>,
+    ) -> Reply<v1::SessionServiceListResponse> {
+        self.0
+            .authorize_user(request.metadata(), "list the sessions")?;
+        let mut records = self
+            .0
+            .log
+            .journal()
+            .sessions()
+            .map_err(RequestError::from)?;
+        records.sort_by_key(|record| std::cmp::Reverse(record.opened_at_ms));
+        match request.get_ref().limit {
+            0 => {}
+            limit => records.truncate(limit as usize),
+        }
+        let mut sessions = Vec::with_capacity(records.len());
+        for record in records {
+            let view = self.0.view(&record.id).await?;
+            sessions.push(info(&record, &view));
+        }
+        Ok(Response::new(v1::SessionServiceListResponse { sessions }))
+    }
+
+    async fn close(
+        &self,
+        request: Request<v1::SessionServiceCloseRequest>,
+    ) -> Reply<v1::SessionServiceCloseResponse> {
+        let session = &request.get_ref().session;
+        let record = self
+            .0
+            .authorize_owner(request.metadata(), session, "close the session")?;
+        if let Some(handle) = self.0.live(&record.id) {
+            let reason = "its owner closed it".to_owned();
+            handle
+                .call(|done| Message::Close {
+                    reason,
+                    by_daemon: false,
+                    done,
+                })
+                .await;
+        }
+        let view = self.0.view(&record.id).await?;
+        Ok(Response::new(v1::SessionServiceCloseResponse {
+            session: Some(info(&record, &view)),
+        }))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<v1::SessionServiceWatchRequest>,
+    ) -> Reply<Self::WatchStream> {
+        let (record, _) = self
+            .0
+            .authorize(request.metadata(), &request.get_ref().session)?;
+        let request = request.into_inner();
+        let watcher = Watcher {
+            bell: self.0.log.bell(&record.id),
+            daemon: Arc::clone(&self.0),
+            session: record.id,
+            after: request.after_sequence,
+            trace: request.view() == v1::View::Trace,
+            follow: request.follow,
+        };
+        let (sender, receiver) = mpsc::channel(WATCH_QUEUE_MAX);
+        tokio::spawn(watcher.run(sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn interrupt(
+        &self,
+        request: Request<v1::SessionServiceInterruptRequest>,
+    ) -> Reply<v1::SessionServiceInterruptResponse> {
+        let session = &request.get_ref().session;
+        let record = self
+            .0
+            .authorize_owner(request.metadata(), session, "interrupt")?;
+        let request = request.into_inner();
+        let what = interrupt(request.interrupt).map_err(RequestError::from)?;
+        let handle = self.0.live(&record.id).ok_or(RequestError::SessionOver)?;
+        let key = request.idempotency_key;
+        let answer = handle
+            .call(|reply| Message::Interrupt(Box::new(Interruption { what, key, reply })))
+            .await;
+        let sequence = answer
+            .unwrap_or(Err(InterruptError::Ended))
+            .map_err(RequestError::from)?;
+        Ok(Response::new(v1::SessionServiceInterruptResponse {
+            sequence,
+        }))
+    }
+
+    async fn diff(
+        &self,
+        request: Request<v1::SessionServiceDiffRequest>,
+    ) -> Reply<v1::SessionServiceDiffResponse> {
+        let (record, _) = self
+            .0
+            .authorize(request.metadata(), &request.get_ref().session)?;
+        if let Some(handle) = self.0.live(&record.id)
+            && let Some(files) = handle.call(Message::Diff).await
+        {
+            let files = files.map_err(RequestError::Internal)?;
+            let files = files.into_iter().map(Into::into).collect();
+            return Ok(Response::new(v1::SessionServiceDiffResponse { files }));
+        }
+        let daemon = Arc::clone(&self.0);
+        let files = blocking(move || {
+            let workspace = daemon.open_workspace(&record.workspace)?;
+            Ok(archive::diff(&daemon.log, &record.id, &workspace)?)
+        })
+        .await?;
+        let files = files.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::SessionServiceDiffResponse { files }))
+    }
+
+    async fn finish(
+        &self,
+        request: Request<v1::SessionServiceFinishRequest>,
+    ) -> Reply<v1::SessionServiceFinishResponse> {
+        let session = &request.get_ref().session;
+        let record = self
+            .0
+            .authorize_owner(request.metadata(), session, "finish the session")?;
+        let request = request.into_inner();
+        let outcome = match request.outcome() {
+            v1::FinishOutcome::Commit => FinishOutcome::Commit,
+            v1::FinishOutcome::Discard => FinishOutcome::Discard,
+            v1::FinishOutcome::Keep => FinishOutcome::Keep,
+            v1::FinishOutcome::Unspecified => {
+                let error = ConversionError::new("outcome", "is not set");
+                return Err(RequestError::from(error).into());
+            }
+        };
+        if !request.paths.is_empty() {
+            let problem = "changes are committed as a whole; choosing paths is not possible yet";
+            return Err(RequestError::from(ConversionError::new("paths", problem)).into());
+        }
+        let daemon = Arc::clone(&self.0);
+        let finished = blocking(move || {
+            let _one_at_a_time = daemon.finishing();
+            let workspace = daemon.open_workspace(&record.workspace)?;
+            let policy = daemon.policy(&record.policy)?;
+            let finished = archive::finish(&daemon.log, &record, &workspace, &policy, outcome)?;
+            daemon.record_finish(&record, &finished)?;
+            Ok(finished)
+        })
+        .await?;
+        let (commit, changed) = finished.commit.unzip();
+        Ok(Response::new(v1::SessionServiceFinishResponse {
+            outcome: request.outcome,
+            commit: commit.map(|id| id.to_string()),
+            changed: changed
+                .unwrap_or_default()
+                .into_iter()
+                .map(Into::into)
+                .collect(),
+        }))
+    }
+}
+
+/// Runs what blocks on the disk where blocking hurts nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
+) -> Result<T, RequestError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(RequestError::Internal(error.to_string())))
+}
+
+impl Sessions {
+    fn new_session(
+        &self,
+        request: v1::SessionServiceCreateRequest,
+    ) -> Result<NewSession, ConversionError> {
+        let settings = &self.0.config.settings;
+        let (window, commit) = (request.window(), request.commit());
+        let workspace = std::path::PathBuf::from(&request.workspace);
+        if !workspace.is_absolute() {
+            return Err(ConversionError::new(
+                "workspace",
+                "must be an absolute path",
+            ));
+        }
+        for (field, text) in [
+            ("task", &request.task),
+            ("instructions", &request.instructions),
+        ] {
+            if text.len() > TASK_BYTES_MAX {
+                let problem = format!("has {} bytes; at most {TASK_BYTES_MAX}", text.len());
+                return Err(ConversionError::new(field, problem));
+            }
+        }
+        let depth = request.depth.unwrap_or(settings.depth);
+        if depth > DEPTH_MAX {
+            return Err(ConversionError::new(
+                "depth",
+                format!("is {depth}; at most {DEPTH_MAX}"),
+            ));
+        }
+        if request.review_ms > REVIEW_MAX_MS {
+            return Err(ConversionError::new(
+                "review_ms",
+                format!("at most {REVIEW_MAX_MS}"),
+            ));
+        }
+        let policy = Some(request.policy).filter(|name| !name.is_empty());
+        Ok(NewSession {
+            workspace,
+            task: request.task,
+            instructions: request.instructions,
+            policy: policy.unwrap_or_else(|| settings.policy.clone()),
+            depth,
+            commit: match commit {
+                v1::CommitMode::Session => CommitMode::Session,
+                v1::CommitMode::Step | v1::CommitMode::Unspecified => CommitMode::Step,
+            },
+            seed: request.seed,
+            clock_ns: request.clock_ns,
+            settings: SessionSettings {
+                window: match window {
+                    v1::Window::Barrier => Window::Barrier,
+                    v1::Window::Sliding | v1::Window::Unspecified => Window::Sliding,
+                },
+                review_ms: request.review_ms,
+                max_steps: request
+                    .max_steps
+                    .map_or(settings.max_steps, |max| max.clamp(1, settings.max_steps)),
+                limits: conversions::limits_over(&settings.limits, request.limits),
+            },
+        })
+    }
+}
+
+/// An interrupt, from the wire.
+fn interrupt(wire: Option<Wire>) -> Result<UserInterrupt, ConversionError> {
+    let seen = |seen, inside: &str| -> Result<Seen, ConversionError> {
+        Ok(
+            match conversions::seen_from_wire(seen).map_err(|error| error.inside(inside))? {
+                conversions::Seen::Any => Seen::Any,
+                conversions::Seen::Prefix(prefix) => Seen::Prefix(prefix),
+                conversions::Seen::Node(node) => Seen::Node(node),
+            },
+        )
+    };
+    Ok(
+        match wire.ok_or_else(|| ConversionError::new("interrupt", "is not set"))? {
+            Wire::Claim(claim) => UserInterrupt::Claim {
+                step: StepIndex(claim.step),
+                seen: seen(claim.seen, "claim")?,
+                ttl: match claim.ttl_ms {
+                    0 => CLAIM_TTL,
+                    ttl => Duration::from_millis(ttl),
+                },
+            },
+            Wire::Unclaim(unclaim) => UserInterrupt::Unclaim {
+                step: StepIndex(unclaim.step),
+            },
+            Wire::Replace(replace) => UserInterrupt::Replace {
+                step: StepIndex(replace.step),
+                seen: seen(replace.seen, "replace")?,
+                action: conversions::required("replace.action", replace.action)?,
+            },
+            Wire::Accept(accept) => UserInterrupt::Accept {
+                step: StepIndex(accept.step),
+                node: conversions::optional_text("accept.node", accept.node.as_deref())?,
+            },
+            Wire::Answer(answer) => UserInterrupt::Answer {
+                step: StepIndex(answer.step),
+                text: answer.text,
+            },
+            Wire::Retry(_) => UserInterrupt::Retry,
+            Wire::Pause(_) => UserInterrupt::Pause,
+            Wire::Resume(_) => UserInterrupt::Resume,
+            Wire::Stop(_) => UserInterrupt::Stop,
+        },
+    )
+}
+
+/// Sends a session's events from the journal, then waits for more.
+struct Watcher {
+    daemon: Arc<Daemon>,
+    session: SessionId,
+    bell: watch::Receiver<u64>,
+    after: u64,
+    trace: bool,
+    follow: bool,
+}
+
+type WatchSender = mpsc::Sender<Result<v1::SessionServiceWatchResponse, Status>>;
+
+impl Watcher {
+    async fn run(mut self, sender: WatchSender) {
+        use v1::session_service_watch_response::Message as Wire;
+        let mut stopping = self.daemon.stopping();
+        loop {
+            self.bell.borrow_and_update();
+            let page = self.page();
+            let events = match page {
+                Ok(events) => events,
+                Err(error) => {
+                    let _ = sender.send(Err(error.into())).await;
+                    return;
+                }
+            };
+            let caught_up = events.len() < WATCH_PAGE;
+            for event in events {
+                self.after = event.sequence;
+                let last = event.kind.is_last();
+                if self.trace || event.kind.view() == forerun_types::View::Presented {
+                    let message = Some(Wire::Event(event.into()));
+                    if sender
+                        .send(Ok(v1::SessionServiceWatchResponse { message }))
+                        .await
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+                if last {
+                    return;
+                }
+            }
+            if !caught_up {
+                continue;
+            }
+            if !self.follow {
+                return;
+            }
+            tokio::select! {
+                changed = self.bell.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(WATCH_HEARTBEAT) => {
+                    let heartbeat = v1::WatchHeartbeat { sequence: self.after };
+                    let message = Some(Wire::Heartbeat(heartbeat));
+                    if sender.send(Ok(v1::SessionServiceWatchResponse { message })).await.is_err() {
+                        return;
+                    }
+                }
+                () = sender.closed() => return,
+                () = stopped(&mut stopping) => {
+                    self.last_words(&sender).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn page(&self) -> Result<Vec<Event>, RequestError> {
+        Ok(self
+            .daemon
+            .log
+            .journal()
+            .events(&self.session, self.after, WATCH_PAGE)?)
+    }
+
+    /// The daemon stops: the session's last events, then the reason. The stream is one
+    /// that its client can resume.
+    async fn last_words(mut self, sender: &WatchSender) {
+        use v1::session_service_watch_response::Message as Wire;
+        while self.daemon.live(&self.session).is_some() {
+            tokio::time::sleep(LAST_WORDS_POLL).await;
+        }
+        for event in self.page().unwrap_or_default() {
+            self.after = event.sequence;
+            if self.trace || event.kind.view() == forerun_types::View::Presented {
+                let message = Some(Wire::Event(event.into()));
+                let _ = sender
+                    .send(Ok(v1::SessionServiceWatchResponse { message }))
+                    .await;
+            }
+        }
+        let _ = sender.send(Err(RequestError::Stopping.into())).await;
+    }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the daemon is gone, which is the same.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// A session as clients see it.
+fn info(record: &SessionRecord, view: &View) -> v1::SessionInfo {
+    let settings: SessionSettings =
+        serde_json::from_value(record.settings.clone()).unwrap_or_default();
+    let summary = &view.summary;
+    let mut stall = None;
+    let state = match &summary.phase {
+        Phase::Open if record.state == SessionState::Interrupted => v1::SessionState::Interrupted,
+        Phase::Open => v1::SessionState::Open,
+        Phase::Paused => v1::SessionState::Paused,
+        Phase::Stalled { step, reason, hint } => {
+            stall = Some(v1::Stall {
+                step: step.0,
+                reason: reason.clone(),
+                hint: hint.clone(),
+            });
+            v1::SessionState::Stalled
+        }
+        Phase::Ended => v1::SessionState::Ended,
+        Phase::Finished => v1::SessionState::Finished,
+        Phase::Interrupted => v1::SessionState::Interrupted,
+    };
+    v1::SessionInfo {
+        id: record.id.to_string(),
+        state: state.into(),
+        stall,
+        workspace: record.workspace.display().to_string(),
+        task: record.task.clone(),
+        instructions: record.instructions.clone(),
+        policy: record.policy.clone(),
+        depth: record.depth,
+        window: match settings.window {
+            Window::Sliding => v1::Window::Sliding,
+            Window::Barrier => v1::Window::Barrier,
+        }
+        .into(),
+        review_ms: settings.review_ms,
+        max_steps: settings.max_steps,
+        commit: match record.commit {
+            CommitMode::Step => v1::CommitMode::Step,
+            CommitMode::Session => v1::CommitMode::Session,
+        }
+        .into(),
+        seed: record.seed,
+        clock_ns: record.clock_ns,
+        opened_at_ms: record.opened_at_ms,
+        agents: view.agents.iter().map(agent).collect(),
+        counts: Some(v1::SessionCounts {
+            verified: summary.verified,
+            committed: summary.committed,
+            proposed: summary.proposed,
+            matched: summary.matched,
+            corrected: summary.corrected,
+            squashed: summary.squashed,
+            approximation_calls: summary.approximation.calls,
+            target_calls: summary.target.calls,
+            executions: summary.executions,
+            executions_dropped: summary.executions_dropped,
+        }),
+        timings: Some(v1::SessionTimings {
+            elapsed_us: summary
+                .ended_at
+                .map_or_else(|| micros(view.elapsed), |ended| ended.0),
+            approximation_us: summary.approximation.time_us,
+            target_us: summary.target.time_us,
+            execution_us: summary.execution_us,
+        }),
+        approximation_usage: Some(usage(&summary.approximation)),
+        target_usage: Some(usage(&summary.target)),
+        end_reason: summary.end_reason.clone(),
+        answer: summary.answer.clone(),
+        last_sequence: summary.last_sequence,
+    }
+}
+
+fn agent(seat: &crate::session::Seat) -> v1::AttachedAgent {
+    v1::AttachedAgent {
+        role: v1::Role::from(seat.role).into(),
+        agent: seat.agent.clone(),
+        model: seat.model.clone(),
+        capacity: seat.capacity,
+        connected: seat.connected,
+    }
+}
+
+fn usage(role: &RoleSummary) -> v1::Usage {
+    role.usage.into()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,572 @@
+//! The task that owns a session.
+//!
+//! A turn: take one message, feed the planner, carry out its effects, write the events
+//! that came of it, and only then do what must not happen before they are durable
+//! (retirements). Nothing here waits for an agent, a sandbox or a commit.
+
+use super::agents::{Agents, Attach, Expired};
+use super::log::Log;
+use super::summary::Summary;
+use super::trajectory::{Prefixes, Tree};
+use super::{
+    FromAgent, InterruptError, Interruption, Message, SESSION_QUEUE_MAX, SessionHandle, StreamId,
+    UserInterrupt, View, Welcome,
+};
+use crate::session::Deadlines;
+use forerun_journal::{CommitMode, SessionRecord};
+use forerun_planner::{Candidate, Failure, Input, Interrupt, Outcome, Planner, Refusal, Window};
+use forerun_policy::PolicySet;
+use forerun_sandbox::Sandboxes;
+use forerun_snapshot::Workspace;
+use forerun_types::{
+    ASK_USER, Action, CallId, EventKind, ExecutionId, Limits, NodeId, Observation,
+    ObservationStatus, PrefixId, SnapshotId, Source, StepIndex, Time,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// Interrupts whose answers are remembered for their idempotency keys.
+const REMEMBERED_INTERRUPTS_MAX: usize = 1_024;
+
+/// What a session needs of the daemon.
+pub(crate) struct Context {
+    pub(crate) log: Log,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) workspace: Workspace,
+    pub(crate) policy: PolicySet,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) limits: Limits,
+}
+
+/// What is set when a session is created, beside what the journal knows of every session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SessionSettings {
+    pub(crate) window: Window,
+    pub(crate) review_ms: u64,
+    pub(crate) max_steps: u32,
+    pub(crate) limits: Limits,
+}
+
+/// A session's task and its state.
+pub(super) struct Actor {
+    pub(super) context: Context,
+    pub(super) record: SessionRecord,
+    pub(super) planner: Planner,
+    pub(super) agents: Agents,
+    pub(super) prefixes: Prefixes,
+    pub(super) tree: Tree,
+    /// The snapshot of the last verified step.
+    pub(super) head: SnapshotId,
+    /// The prefix below the last verified step.
+    pub(super) head_prefix: PrefixId,
+    pub(super) executions: BTreeMap<ExecutionId, Running>,
+    /// `ask_user` waits for its answer.
+    pub(super) question: Option<(ExecutionId, StepIndex)>,
+    /// What the planner is to be told in this turn.
+    pub(super) inputs: VecDeque<Input>,
+    /// Events of this turn, not written yet.
+    pub(super) unwritten: Vec<(Time, EventKind)>,
+    /// Retirements of this turn, started once its events are written.
+    pub(super) retirements: Vec<(NodeId, StepIndex)>,
+    pub(super) summary: Summary,
+    /// Who decided each decided node.
+    pub(super) sources: BTreeMap<NodeId, Source>,
+    /// The answer of the last decided action, if that was `terminate`.
+    pub(super) answer: Option<String>,
+    /// A commit is under way.
+    pub(super) retiring: bool,
+    /// The daemon stops, and why.
+    closing: Option<String>,
+    pub(super) messages: mpsc::WeakSender<Message>,
+    pub(super) ended: bool,
+    remembered: VecDeque<(String, UserInterrupt, Result<u64, InterruptError>)>,
+    opened: Instant,
+}
+
+/// An execution that was started.
+pub(super) struct Running {
+    pub(super) node: NodeId,
+    pub(super) step: StepIndex,
+    pub(super) parent: Option<NodeId>,
+    pub(super) speculative: bool,
+    /// None for what is not done by a sandbox.
+    pub(super) task: Option<AbortHandle>,
+}
+
+/// Starts the session's task. It ends with its plan; `on_end` runs then.
+pub(crate) fn spawn(
+    context: Context,
+    record: SessionRecord,
+    settings: &SessionSettings,
+    on_end: impl FnOnce() + Send + 'static,
+) -> SessionHandle {
+    let (messages, inbox) = mpsc::channel(SESSION_QUEUE_MAX);
+    let tools = context.sandboxes.toolbox().digest();
+    let prefixes = Prefixes::new(&record.task, &record.instructions, &tools);
+    let config = forerun_planner::Config {
+        depth: record.depth,
+        window: settings.window,
+        review: Duration::from_millis(settings.review_ms),
+        max_steps: settings.max_steps,
+    };
+    let actor = Actor {
+        planner: Planner::new(config, prefixes.root()),
+        agents: Agents::new(context.deadlines.clone()),
+        head_prefix: prefixes.root(),
+        prefixes,
+        tree: Tree::default(),
+        head: context.sandboxes.open(context.workspace.snapshot()),
+        executions: BTreeMap::new(),
+        question: None,
+        inputs: VecDeque::new(),
+        unwritten: Vec::new(),
+        retirements: Vec::new(),
+        summary: Summary::default(),
+        sources: BTreeMap::new(),
+        answer: None,
+        retiring: false,
+        closing: None,
+        messages: messages.downgrade(),
+        ended: false,
+        remembered: VecDeque::new(),
+        opened: Instant::now(),
+        context,
+        record,
+    };
+    tokio::spawn(async move {
+        actor.run(inbox).await;
+        on_end();
+    });
+    SessionHandle { messages }
+}
+
+impl Actor {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        self.event(EventKind::Opened {
+            workspace: self.record.workspace.display().to_string(),
+            task: self.record.task.clone(),
+            policy: self.record.policy.clone(),
+            depth: self.record.depth,
+        });
+        let mut closed = None;
+        loop {
+            self.finish_closing();
+            if let Err(error) = self.write().await {
+                // Without a journal nothing may go on: what is shown must be durable.
+                tracing::error!(session = %self.record.id, %error, "the journal failed; the session stops");
+                break;
+            }
+            if self.ended {
+                break;
+            }
+            let wake = [self.planner.next_timeout(), self.agents.next_timeout()];
+            let wake = wake
+                .into_iter()
+                .flatten()
+                .min()
+                .map(|at| self.opened + (at - Time::ZERO));
+            let message = tokio::select! {
+                message = inbox.recv() => message,
+                () = sleep_until(wake) => None,
+            };
+            match message {
+                Some(Message::Close {
+                    reason,
+                    by_daemon,
+                    done,
+                }) => {
+                    self.close(&reason, by_daemon);
+                    closed = Some(done);
+                }
+                Some(message) => self.handle(message),
+                None => self.tick(),
+            }
+            self.decide();
+        }
+        self.release();
+        if let Some(done) = closed {
+            let _ = done.send(());
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Attach(attach, reply) => self.attach(attach, reply),
+            Message::Detached(stream) => self.detached(stream),
+            Message::FromAgent(stream, call, said) => self.from_agent(stream, call, said),
+            Message::Executed(execution, done) => self.executed(execution, *done),
+            Message::Retired(node, step, retirement) => self.retired(node, step, retirement),
+            Message::Interrupt(interruption) => self.interrupt(*interruption),
+            Message::Inspect(reply) => {
+                let _ = reply.send(self.view());
+            }
+            Message::Diff(reply) => {
+                let _ = reply.send(self.diff());
+            }
+            Message::Close { .. } => {}
+        }
+    }
+
+    /// The session's time.
+    pub(super) fn now(&self) -> Time {
+        Time::ZERO + self.opened.elapsed()
+    }
+
+    /// Notes an event; it is written at the end of the turn.
+    pub(super) fn event(&mut self, kind: EventKind) {
+        self.unwritten.push((self.now(), kind));
+    }
+
+    /// Has the planner told of something in this turn, after what it was told before.
+    pub(super) fn plan(&mut self, input: Input) {
+        self.inputs.push_back(input);
+    }
+
+    /// Feeds the planner and carries out what it decides, until it has been told all.
+    /// One input's effects are carried out before the next is fed.
+    fn decide(&mut self) {
+        while let Some(input) = self.inputs.pop_front() {
+            let now = self.now();
+            let effects = self.planner.handle(now, input);
+            self.perform(effects);
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), forerun_journal::JournalError> {
+        if !self.unwritten.is_empty() {
+            let events = std::mem::take(&mut self.unwritten);
+            for event in &self.context.log.append(&self.record.id, events).await? {
+                self.summary.add(event);
+            }
+        }
+        for (node, step) in std::mem::take(&mut self.retirements) {
+            if self.closing.is_none() {
+                self.start_retirement(node, step);
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        for expired in self.agents.expire(now) {
+            match expired {
+                Expired::Call { call, reason } => {
+                    self.plan(Input::Failed {
+                        call,
+                        failure: Failure::Transient { reason },
+                    });
+                }
+                Expired::Role { role, agent } => {
+                    self.event(EventKind::AgentLost { role, agent });
+                    self.plan(Input::AgentLost { role });
+                }
+            }
+        }
+        self.plan(Input::Tick);
+    }
+
+    fn attach(&mut self, attach: Attach, reply: oneshot::Sender<Result<Welcome, String>>) {
+        let (agent, model) = (attach.agent.clone(), attach.model.clone());
+        let named = attach.open_calls.clone();
+        let stream = attach.stream;
+        let attached = match self.agents.attach(attach, &self.prefixes) {
+            Ok(attached) => attached,
+            Err(reason) => {
+                let what = format!("attaching agent {agent:?}");
+                self.event(EventKind::Refused {
+                    what,
+                    reason: reason.clone(),
+                });
+                let _ = reply.send(Err(reason));
+                return;
+            }
+        };
+        let roles: Vec<_> = attached
+            .iter()
+            .map(|role| (role.role, role.capacity))
+            .collect();
+        for role in &attached {
+            self.event(EventKind::AgentAttached {
+                role: role.role,
+                agent: agent.clone(),
+                model: model.clone(),
+                capacity: role.capacity,
+                reattached: role.reattached,
+            });
+        }
+        let open_calls = named
+            .into_iter()
+            .filter(|call| self.agents.holds(stream, *call))
+            .collect();
+        let reattach = self.context.deadlines.reattach;
+        let _ = reply.send(Ok(Welcome { open_calls, reattach }));
+        for (role, capacity) in roles {
+            self.plan(Input::AgentAttached { role, capacity });
+        }
+    }
+
+    fn detached(&mut self, stream: StreamId) {
+        let now = self.now();
+        let reattach_ms = millis(self.context.deadlines.reattach);
+        for (role, agent) in self.agents.detached(now, stream) {
+            self.event(EventKind::AgentDetached {
+                role,
+                agent,
+                reattach_ms,
+            });
+        }
+    }
+
+    fn from_agent(&mut self, stream: StreamId, call: CallId, said: FromAgent) {
+        let now = self.now();
+        match said {
+            FromAgent::Progress => self.agents.progress(now, stream, call),
+            FromAgent::Rebase => self.agents.rebase(stream, call, &self.prefixes),
+            FromAgent::Cancelled => {}
+            FromAgent::Failed(failure) => {
+                if self.agents.end(stream, call).is_some() {
+                    self.plan(Input::Failed { call, failure });
+                }
+            }
+            FromAgent::Generated { action, usage } => {
+                // A late answer to a call that has ended is counted by the planner's
+                // accounting of that call, and never used.
+                let Some((role, step)) = self.agents.end(stream, call) else {
+                    return;
+                };
+                match action {
+                    Ok(action) => {
+                        let candidate = self.candidate(&action);
+                        self.event(EventKind::Answered {
+                            call,
+                            role,
+                            step,
+                            action,
+                            usage,
+                        });
+                        self.plan(Input::Answered { call, candidate });
+                    }
+                    Err(reason) => {
+                        let what = format!("the answer of {role} to {call}");
+                        self.event(EventKind::Refused {
+                            what,
+                            reason: reason.clone(),
+                        });
+                        self.plan(Input::Failed {
+                            call,
+                            failure: Failure::Transient { reason },
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Remembers the action and says what the planner has to know of it.
+    fn candidate(&mut self, action: &Action) -> Candidate {
+        Candidate {
+            action: self.tree.intern(action),
+            kind: action.kind(),
+        }
+    }
+
+    fn interrupt(&mut self, interruption: Interruption) {
+        let Interruption { what, key, reply } = interruption;
+        if !key.is_empty()
+            && let Some((_, earlier, answer)) = self.remembered.iter().find(|(k, ..)| *k == key)
+        {
+            let answer = if *earlier == what {
+                answer.clone()
+            } else {
+                Err(InterruptError::KeyReused)
+            };
+            let _ = reply.send(answer);
+            return;
+        }
+        let answer = self.try_interrupt(&what).map(|()| {
+            // The events of this turn follow the last one that is written.
+            self.summary.last_sequence + self.unwritten.len() as u64
+        });
+        if let Err(error) = &answer {
+            let what = format!("{what:?}");
+            self.event(EventKind::Refused {
+                what,
+                reason: error.to_string(),
+            });
+        }
+        if !key.is_empty() {
+            if self.remembered.len() >= REMEMBERED_INTERRUPTS_MAX {
+                self.remembered.pop_front();
+            }
+            self.remembered.push_back((key, what, answer.clone()));
+        }
+        let _ = reply.send(answer);
+    }
+
+    fn try_interrupt(&mut self, what: &UserInterrupt) -> Result<(), InterruptError> {
+        let interrupt = match what {
+            UserInterrupt::Claim { step, seen, ttl } => Interrupt::Claim {
+                step: *step,
+                seen: *seen,
+                ttl: *ttl,
+            },
+            UserInterrupt::Unclaim { step } => Interrupt::Unclaim { step: *step },
+            UserInterrupt::Replace { step, seen, action } => {
+                self.check_user_action(action)?;
+                let candidate = self.candidate(action);
+                Interrupt::Replace {
+                    step: *step,
+                    seen: *seen,
+                    candidate,
+                }
+            }
+            UserInterrupt::Accept { step, node } => Interrupt::Accept {
+                step: *step,
+                node: *node,
+            },
+            UserInterrupt::Answer { step, text } => return self.answer_question(*step, text),
+            UserInterrupt::Retry => Interrupt::Retry,
+            UserInterrupt::Pause => Interrupt::Pause,
+            UserInterrupt::Resume => Interrupt::Resume,
+            UserInterrupt::Stop => Interrupt::Stop,
+        };
+        let now = self.now();
+        let effects =
+            self.planner
+                .interrupt(now, interrupt)
+                .map_err(|refusal| InterruptError::Refused {
+                    reason: refusal.to_string(),
+                    needed: refusal.needed(),
+                    changed: matches!(refusal, Refusal::Changed { .. }),
+                })?;
+        self.perform(effects);
+        self.decide();
+        Ok(())
+    }
+
+    /// What a person types is checked before it decides anything (planner.md, `replace`).
+    fn check_user_action(&self, action: &Action) -> Result<(), InterruptError> {
+        if action.kind() == forerun_types::ActionKind::Tool
+            && let Err(observation) = self.context.sandboxes.toolbox().check(action)
+        {
+            return Err(InterruptError::InvalidAction(observation.text));
+        }
+        Ok(())
+    }
+
+    fn answer_question(&mut self, step: StepIndex, text: &str) -> Result<(), InterruptError> {
+        match self.question {
+            Some((execution, asked)) if asked == step => {
+                self.question = None;
+                let observation = Observation::new(ObservationStatus::Success, text);
+                self.complete_without_sandbox(execution, observation);
+                Ok(())
+            }
+            _ => Err(InterruptError::Refused {
+                reason: format!("step {step} asks no question: this needs a decided {ASK_USER}"),
+                needed: "a decided ask_user",
+                changed: false,
+            }),
+        }
+    }
+
+    fn view(&self) -> View {
+        View {
+            summary: self.summary.clone(),
+            elapsed: self.opened.elapsed(),
+            agents: self.agents.seats().collect(),
+        }
+    }
+
+    /// What the session has changed and not committed: with `commit = step`, that is what
+    /// was committed; it is read from the journal by the archive.
+    fn diff(&self) -> Result<Vec<forerun_snapshot::FileDiff>, String> {
+        if self.record.commit == CommitMode::Step {
+            return Ok(Vec::new());
+        }
+        let head = self.context.sandboxes.snapshot(self.head);
+        let head = head.ok_or("the session's head is gone")?;
+        head.diff().map_err(|error| error.to_string())
+    }
+
+    /// Closes the session: as `stop` does, or, when the daemon stops, as it is. A commit
+    /// that is under way is waited for.
+    fn close(&mut self, reason: &str, by_daemon: bool) {
+        let now = self.now();
+        if by_daemon {
+            self.closing = Some(reason.to_owned());
+        } else if let Ok(effects) = self.planner.interrupt(now, Interrupt::Stop) {
+            self.perform(effects);
+        }
+    }
+
+    /// With the daemon stopping and no commit under way, the session is over.
+    fn finish_closing(&mut self) {
+        if !self.retiring
+            && !self.ended
+            && let Some(reason) = self.closing.take()
+        {
+            self.event(EventKind::Interrupted { reason });
+            self.ended = true;
+        }
+    }
+
+    /// Frees what the session holds outside of itself.
+    fn release(&mut self) {
+        for running in self.executions.values() {
+            if let Some(task) = &running.task {
+                task.abort();
+            }
+        }
+        let snapshots: Vec<_> = self.tree.snapshots().chain([self.head]).collect();
+        for snapshot in snapshots {
+            self.context.sandboxes.drop_snapshot(snapshot);
+        }
+        self.agents.close_all("the session has ended");
+    }
+
+    /// Tells the planner how an execution ended that no sandbox did.
+    pub(super) fn complete_without_sandbox(
+        &mut self,
+        execution: ExecutionId,
+        observation: Observation,
+    ) {
+        let outcome = self.keep_result(execution, observation, None);
+        if let Some(outcome) = outcome {
+            self.plan(Input::Executed { execution, outcome });
+        }
+    }
+
+    /// Tells the planner that an execution did not take place.
+    pub(super) fn not_executed(&mut self, execution: ExecutionId, reason: String) {
+        if let Some(running) = self.executions.remove(&execution) {
+            self.event(EventKind::NotExecuted {
+                execution,
+                node: running.node,
+                step: running.step,
+                reason: reason.clone(),
+            });
+            self.plan(Input::Executed {
+                execution,
+                outcome: Outcome::NotExecuted { reason },
+            });
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

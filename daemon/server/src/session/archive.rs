@@ -1,0 +1,186 @@
+//! What can be done with a session whose plan has ended: its diff, and its commit or
+//! discard, from the deltas that the journal kept. No actor is needed, and it works the
+//! same after a restart.
+
+use super::Log;
+use super::retire::{commit, describe};
+use super::summary::{Phase, Summary};
+use forerun_journal::{CommitMode, SessionRecord};
+use forerun_planner::RetireResult;
+use forerun_policy::PolicySet;
+use forerun_snapshot::{Delta, FileDiff, Snapshot, Workspace};
+use forerun_types::{CommitId, Event, EventKind, PathChange, SessionId, Source, Time};
+
+/// Events of one read; a long log is read in pages.
+const PAGE: usize = 1_024;
+
+/// What is to become of a session's changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FinishOutcome {
+    Commit,
+    Discard,
+    Keep,
+}
+
+/// What became of them.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) outcome: FinishOutcome,
+    pub(crate) commit: Option<(CommitId, Vec<PathChange>)>,
+}
+
+/// Why an ended session could not be read or finished.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    #[error("the journal could not be read")]
+    Journal(#[from] forerun_journal::JournalError),
+    #[error("{what}")]
+    State { what: String, hint: String },
+    #[error("{reason}")]
+    Conflict { reason: String, hint: String },
+}
+
+/// The whole log of a session.
+pub(crate) fn events(log: &Log, session: &SessionId) -> Result<Vec<Event>, ArchiveError> {
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let after = events.last().map_or(0, |event| event.sequence);
+        let page = log.journal().events(session, after, PAGE)?;
+        if page.is_empty() {
+            return Ok(events);
+        }
+        events.extend(page);
+    }
+}
+
+/// What the log adds up to.
+pub(crate) fn summary(log: &Log, session: &SessionId) -> Result<Summary, ArchiveError> {
+    Ok(Summary::of(&events(log, session)?))
+}
+
+/// The session's changes on top of the workspace as it is now.
+pub(crate) fn changes(
+    log: &Log,
+    session: &SessionId,
+    workspace: &Workspace,
+) -> Result<Snapshot, ArchiveError> {
+    let mut snapshot = workspace.snapshot();
+    for (step, bytes) in log.journal().deltas(session)? {
+        let state = |error: &dyn std::error::Error| ArchiveError::Conflict {
+            reason: format!(
+                "the changes of step {step} can not be put on the workspace: {}",
+                describe(error)
+            ),
+            hint: "the workspace changed meanwhile; discard the session, or undo what was changed"
+                .to_owned(),
+        };
+        let delta = Delta::from_bytes(&bytes).map_err(|error| state(&error))?;
+        snapshot = snapshot.graft(&delta).map_err(|error| state(&error))?;
+    }
+    Ok(snapshot)
+}
+
+/// The difference between the workspace and what the session made of it.
+pub(crate) fn diff(
+    log: &Log,
+    session: &SessionId,
+    workspace: &Workspace,
+) -> Result<Vec<FileDiff>, ArchiveError> {
+    changes(log, session, workspace)?
+        .diff()
+        .map_err(|error| unreadable(&error))
+}
+
+/// Commits, discards or keeps what an ended session changed. Blocks on the disk.
+pub(crate) fn finish(
+    log: &Log,
+    record: &SessionRecord,
+    workspace: &Workspace,
+    policy: &PolicySet,
+    outcome: FinishOutcome,
+) -> Result<Finished, ArchiveError> {
+    let summary = summary(log, &record.id)?;
+    if record.commit == CommitMode::Step {
+        return Err(ArchiveError::State {
+            what: "the session commits each step, so nothing is left to finish".to_owned(),
+            hint: "open sessions with commit = session to decide at the end".to_owned(),
+        });
+    }
+    match summary.phase {
+        Phase::Ended | Phase::Interrupted => {}
+        Phase::Finished => {
+            return Err(ArchiveError::State {
+                what: "the session is finished already".to_owned(),
+                hint: "`forerun session show` says how".to_owned(),
+            });
+        }
+        _ => {
+            return Err(ArchiveError::State {
+                what: "the session has not ended yet".to_owned(),
+                hint: "wait for its end, or `forerun stop` it".to_owned(),
+            });
+        }
+    }
+    if outcome != FinishOutcome::Commit {
+        if outcome == FinishOutcome::Discard {
+            log.journal().drop_deltas(&record.id)?;
+        }
+        return Ok(Finished {
+            outcome,
+            commit: None,
+        });
+    }
+    let delta = changes(log, &record.id, workspace)?
+        .delta()
+        .map_err(|error| unreadable(&error))?;
+    if delta.is_empty() {
+        log.journal().drop_deltas(&record.id)?;
+        return Ok(Finished {
+            outcome,
+            commit: None,
+        });
+    }
+    let intents = log
+        .journal()
+        .intents(&record.id, forerun_types::StepIndex(summary.verified));
+    let committed = commit(workspace, policy, Source::User, &delta, &intents).map_err(
+        |result| match result {
+            RetireResult::Conflict { reason, hint } => ArchiveError::Conflict { reason, hint },
+            RetireResult::Done => ArchiveError::State {
+                what: "the commit did not say how it ended".to_owned(),
+                hint: String::new(),
+            },
+        },
+    )?;
+    log.journal().drop_deltas(&record.id)?;
+    Ok(Finished {
+        outcome,
+        commit: Some(committed),
+    })
+}
+
+/// The workspace changed under the session in a way that can not be put right.
+fn unreadable(error: &dyn std::error::Error) -> ArchiveError {
+    ArchiveError::Conflict {
+        reason: format!("the session's changes can not be read: {}", describe(error)),
+        hint: "put back what was changed meanwhile, or discard the session".to_owned(),
+    }
+}
+
+/// The last event of a session whose changes were committed or discarded.
+pub(crate) fn finished_event(at: Time, finished: &Finished) -> Option<(Time, EventKind)> {
+    let outcome = match finished.outcome {
+        FinishOutcome::Commit => "committed",
+        FinishOutcome::Discard => "discarded",
+        FinishOutcome::Keep => return None,
+    };
+    let (commit, changed) = finished.commit.clone().unzip();
+    Some((
+        at,
+        EventKind::Finished {
+            outcome: outcome.to_owned(),
+            commit,
+            changed: changed.unwrap_or_default(),
+        },
+    ))
+}

@@ -1,0 +1,224 @@
+//! Carries out what the planner decides: ids become values, effects become messages,
+//! launches and events.
+
+use super::actor::Actor;
+use super::trajectory::Node;
+use forerun_planner::{Effect, EndReason, Presented};
+use forerun_types::{EventKind, ExecutionEnd, NodeId, StepIndex};
+
+impl Actor {
+    /// Carries out the effects in their order.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform_one(effect);
+        }
+    }
+
+    fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Ask {
+                call,
+                role,
+                step,
+                prefix,
+            } => {
+                self.event(EventKind::Asked {
+                    call,
+                    role,
+                    step,
+                    prefix,
+                });
+                let now = self.now();
+                self.agents
+                    .ask(now, call, role, step, prefix, &self.prefixes);
+            }
+            Effect::CancelCall { call } => self.agents.cancel(call),
+            Effect::CallEnded {
+                call,
+                role,
+                step,
+                end,
+                reason,
+            } => {
+                self.event(EventKind::CallEnded {
+                    call,
+                    role,
+                    step,
+                    end,
+                    reason: reason.into(),
+                });
+            }
+            Effect::Execute {
+                execution,
+                node,
+                parent,
+                step,
+                action,
+                kind,
+                source,
+                speculative,
+            } => {
+                let Some(value) = self.tree.action(action).cloned() else {
+                    return;
+                };
+                let prefix = self.prefix_below(parent);
+                if self.tree.get(node).is_none() {
+                    self.tree.insert(
+                        node,
+                        Node { action: value.clone(),
+                            prefix,
+                            result: None,
+                        },
+                    );
+                }
+                self.execute(super::execute::Launch {
+                    execution,
+                    node,
+                    parent,
+                    step,
+                    action: value,
+                    kind,
+                    source,
+                    speculative,
+                });
+            }
+            Effect::StopExecution { execution } => self.stop_execution(execution),
+            Effect::ExecutionEnded {
+                execution,
+                node,
+                step,
+                end,
+            } => {
+                self.event(EventKind::ExecutionEnded {
+                    execution,
+                    node,
+                    step,
+                    end,
+                });
+                if end != ExecutionEnd::Used {
+                    self.executions.remove(&execution);
+                }
+            }
+            Effect::Squash { node, step, reason } => {
+                self.event(EventKind::Squashed {
+                    node,
+                    step,
+                    reason: reason.into(),
+                });
+                self.sources.remove(&node);
+                if let Some(result) = self.tree.remove(node).and_then(|node| node.result) {
+                    self.context.sandboxes.drop_snapshot(result.snapshot);
+                }
+            }
+            Effect::Decide {
+                step,
+                node,
+                source,
+                action,
+            } => {
+                let Some(action) = self.tree.action(action).cloned() else {
+                    return;
+                };
+                self.answer = action.answer();
+                self.sources.insert(node, source);
+                self.event(EventKind::Decided {
+                    step,
+                    node,
+                    source,
+                    action,
+                });
+            }
+            Effect::Present(presented) => self.present(presented),
+            Effect::Retire { node, step } => self.retirements.push((node, step)),
+        }
+    }
+
+    fn present(&mut self, presented: Presented) {
+        let kind = match presented {
+            Presented::Proposed {
+                step,
+                node,
+                prefix,
+                action,
+            } => {
+                let Some(action) = self.tree.action(action).cloned() else {
+                    return;
+                };
+                EventKind::Proposed {
+                    step,
+                    node,
+                    prefix,
+                    action,
+                }
+            }
+            Presented::Observed { step, node } => return self.present_observation(step, node),
+            Presented::Waiting { step, prefix } => EventKind::Waiting { step, prefix },
+            Presented::Answer {
+                step,
+                node,
+                source,
+                action,
+                matched,
+                corrects,
+            } => {
+                let Some(action) = self.tree.action(action).cloned() else {
+                    return;
+                };
+                EventKind::Answer {
+                    step,
+                    node,
+                    source,
+                    action,
+                    matched,
+                    corrects,
+                }
+            }
+            Presented::ReviewOpened { step, node, until } => {
+                EventKind::ReviewOpened { step, node, until }
+            }
+            Presented::Claimed { step, until } => EventKind::Claimed { step, until },
+            Presented::Unclaimed { step, reason } => EventKind::Unclaimed {
+                step,
+                reason: reason.into(),
+            },
+            Presented::Stalled { step, reason, hint } => EventKind::Stalled { step, reason, hint },
+            Presented::Continued { reason } => EventKind::Continued {
+                reason: reason.into(),
+            },
+            Presented::Paused => EventKind::Paused,
+            Presented::Resumed => EventKind::Resumed,
+            Presented::Refused { step, reason } => EventKind::Refused {
+                what: format!("an interrupt of step {step}"),
+                reason: reason.into(),
+            },
+            Presented::Ended {
+                reason,
+                node: _,
+                steps,
+            } => {
+                let answer = self
+                    .answer
+                    .take()
+                    .filter(|_| reason == EndReason::Terminated);
+                self.event(EventKind::Ended {
+                    reason: reason.as_str().into(),
+                    answer,
+                    steps,
+                });
+                return self.ended();
+            }
+        };
+        self.event(kind);
+    }
+
+    fn present_observation(&mut self, step: StepIndex, node: NodeId) {
+        let observation = self.tree.get(node).and_then(|node| node.result.as_ref());
+        if let Some(observation) = observation.map(|result| result.observation.clone()) {
+            self.event(EventKind::Observed {
+                step,
+                node,
+                observation,
+            });
+        }
+    }
+}

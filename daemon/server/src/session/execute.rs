@@ -1,0 +1,307 @@
+//! Launches one action: policy decides it, then a sandbox runs it on a branch of its
+//! parent's snapshot.
+//!
+//! What policy holds, or asks for, while the action is unverified waits for the verdict;
+//! what policy would refuse the target too has the refusal as its observation. Approvals
+//! do not exist yet, so `ask` of a verified action is a denial.
+
+use super::Message;
+use super::actor::{Actor, Running};
+use super::trajectory::NodeResult;
+use forerun_journal::CommitMode;
+use forerun_planner::{Input, Outcome};
+use forerun_policy::{CallRequest, Counters, Decision, Outcome as PolicyOutcome};
+use forerun_sandbox::{Done, Run};
+use forerun_types::{
+    Action, ActionKind, Digest, Entry, EventKind, ExecutionId, NodeId, Observation,
+    ObservationStatus, PrefixId, SnapshotId, Source, Speculation, StepIndex,
+};
+use std::time::Duration;
+
+/// One launch.
+pub(super) struct Launch {
+    pub(super) execution: ExecutionId,
+    pub(super) node: NodeId,
+    pub(super) parent: Option<NodeId>,
+    pub(super) step: StepIndex,
+    pub(super) action: Action,
+    pub(super) kind: ActionKind,
+    pub(super) source: Source,
+    pub(super) speculative: bool,
+}
+
+impl Actor {
+    pub(super) fn execute(&mut self, launch: Launch) {
+        let Launch {
+            execution,
+            node,
+            step,
+            speculative,
+            ..
+        } = launch;
+        self.executions.insert(
+            execution,
+            Running {
+                node,
+                step,
+                parent: launch.parent,
+                speculative,
+                task: None,
+            },
+        );
+        self.event(EventKind::ExecutionStarted {
+            execution,
+            node,
+            step,
+            speculative,
+        });
+        match launch.kind {
+            ActionKind::AskUser => self.ask_owner(&launch),
+            ActionKind::Terminate => {
+                let observation = Observation::new(ObservationStatus::Success, "");
+                self.complete_without_sandbox(execution, observation);
+            }
+            ActionKind::Tool => self.execute_tool(launch),
+        }
+    }
+
+    fn ask_owner(&mut self, launch: &Launch) {
+        let arguments = launch.action.arguments.to_value();
+        let question = arguments.get("question").and_then(|text| text.as_str());
+        let question = question
+            .unwrap_or(launch.action.arguments.as_str())
+            .to_owned();
+        self.question = Some((launch.execution, launch.step));
+        self.event(EventKind::Question {
+            step: launch.step,
+            node: launch.node,
+            question,
+        });
+    }
+
+    fn execute_tool(&mut self, launch: Launch) {
+        let never = self
+            .context
+            .sandboxes
+            .toolbox()
+            .get(&launch.action.tool)
+            .is_some_and(|tool| tool.speculation == Speculation::Never);
+        if launch.speculative && never {
+            let reason = format!("{} never runs before its verdict", launch.action.tool);
+            return self.not_executed(launch.execution, reason);
+        }
+        // A call that can not be started has the error as its observation, whoever makes it.
+        if let Err(observation) = self.context.sandboxes.toolbox().check(&launch.action) {
+            return self.complete_without_sandbox(launch.execution, *observation);
+        }
+        let decision = self.decide_call(&launch, launch.source, launch.speculative);
+        self.event(EventKind::PolicyDecided {
+            node: launch.node,
+            step: launch.step,
+            speculative: launch.speculative,
+            decision: decision.outcome.as_str().to_owned(),
+            policies: decision.policies.clone(),
+            reason: decision.reason.clone(),
+        });
+        match decision.outcome {
+            PolicyOutcome::Run => self.start_sandbox(launch),
+            _ if launch.speculative => {
+                let verified = self.decide_call(&launch, Source::Target, false);
+                if verified.outcome == PolicyOutcome::Run {
+                    self.not_executed(launch.execution, decision.reason);
+                } else {
+                    self.complete_without_sandbox(launch.execution, denial(&verified));
+                }
+            }
+            _ => self.complete_without_sandbox(launch.execution, denial(&decision)),
+        }
+    }
+
+    fn decide_call(&self, launch: &Launch, principal: Source, speculative: bool) -> Decision {
+        self.context.policy.decide_call(&CallRequest {
+            principal,
+            action: &launch.action,
+            step: launch.step,
+            depth: launch.step.0.saturating_sub(self.summary.verified),
+            speculative,
+            counters: Counters::default(),
+        })
+    }
+
+    fn start_sandbox(&mut self, launch: Launch) {
+        let Some(parent) = self.parent_snapshot(launch.parent) else {
+            tracing::error!(node = %launch.node, "the parent of a launched node has no snapshot");
+            let outcome = Outcome::Failed {
+                reason: "the parent's snapshot is gone".to_owned(),
+            };
+            self.executions.remove(&launch.execution);
+            return self.plan(Input::Executed {
+                execution: launch.execution,
+                outcome,
+            });
+        };
+        let step_clock = Duration::from_secs(u64::from(launch.step.0));
+        let run = Run {
+            seed: launch.action.seed(self.record.seed, launch.step),
+            action: launch.action,
+            parent,
+            limits: self.context.limits.clone(),
+            // A second a step, so that times order by step and do not depend on the day.
+            clock_ns: self.record.clock_ns.saturating_add(nanos(step_clock)),
+            rules: self
+                .context
+                .policy
+                .path_rules(launch.source, launch.speculative),
+        };
+        let execution = launch.execution;
+        let sandbox = self.context.sandboxes.run(run);
+        let messages = self.messages.clone();
+        let task = tokio::spawn(async move {
+            let done = Box::new(sandbox.await);
+            if let Some(messages) = messages.upgrade() {
+                let _ = messages.send(Message::Executed(execution, done)).await;
+            }
+        });
+        if let Some(running) = self.executions.get_mut(&execution) {
+            running.task = Some(task.abort_handle());
+        }
+    }
+
+    /// The snapshot that a child of `parent` starts from. With `commit = step` and nothing
+    /// unverified on top of it, the head is read from the workspace anew.
+    fn parent_snapshot(&mut self, parent: Option<NodeId>) -> Option<SnapshotId> {
+        if let Some(node) = parent.and_then(|parent| self.tree.get(parent)) {
+            return Some(node.result.as_ref()?.snapshot);
+        }
+        if self.record.commit == CommitMode::Step && !self.tree.has_snapshots() {
+            let fresh = self
+                .context
+                .sandboxes
+                .open(self.context.workspace.snapshot());
+            self.context
+                .sandboxes
+                .drop_snapshot(std::mem::replace(&mut self.head, fresh));
+        }
+        Some(self.head)
+    }
+
+    /// The prefix on which a child of `parent` was given.
+    pub(super) fn prefix_below(&self, parent: Option<NodeId>) -> PrefixId {
+        parent
+            .and_then(|parent| {
+                self.tree
+                    .get(parent)?
+                    .result
+                    .as_ref()
+                    .map(|result| result.next)
+            })
+            .unwrap_or(self.head_prefix)
+    }
+
+    /// A sandbox finished.
+    pub(super) fn executed(&mut self, execution: ExecutionId, done: Done) {
+        let Some(running) = self.executions.get(&execution) else {
+            // It was stopped, and finished at the same time.
+            self.context.sandboxes.drop_snapshot(done.snapshot);
+            return;
+        };
+        let speculative = running.speculative;
+        if let ObservationStatus::Stopped(limit) = done.observation.status
+            && speculative
+            && limit.depends_on_load()
+        {
+            self.context.sandboxes.drop_snapshot(done.snapshot);
+            return self.not_executed(execution, done.observation.text);
+        }
+        let observation = done.observation.clone();
+        if let Some(outcome) = self.keep_result(execution, observation, Some(done)) {
+            self.plan(Input::Executed { execution, outcome });
+        }
+    }
+
+    /// Notes what an execution brought, and puts it into the planner's terms. `done` is
+    /// none for what no sandbox did: its state is its parent's.
+    pub(super) fn keep_result(
+        &mut self,
+        execution: ExecutionId,
+        observation: Observation,
+        done: Option<Done>,
+    ) -> Option<Outcome> {
+        let running = self.executions.remove(&execution)?;
+        let node = self.tree.get(running.node)?;
+        let entry = Entry::Step {
+            action: node.action.clone(),
+            observation: observation.clone(),
+        };
+        let next = self.prefixes.extend(node.prefix, entry);
+        let (snapshot, changes, delta, elapsed_us) = match done {
+            Some(done) => (
+                done.snapshot,
+                done.digests.changes,
+                done.digests.delta,
+                done.usage.wall_us,
+            ),
+            None => {
+                let parent = self.parent_snapshot(running.parent)?;
+                let snapshot = self.context.sandboxes.snapshot(parent)?;
+                let none = Digest::of("");
+                (self.context.sandboxes.open(snapshot), none, none, 0)
+            }
+        };
+        let changed = self
+            .context
+            .sandboxes
+            .delta(snapshot)
+            .map(|delta| delta.changed())
+            .unwrap_or_default();
+        let digest = observation.digest();
+        self.event(EventKind::ExecutionFinished {
+            execution,
+            node: running.node,
+            step: running.step,
+            elapsed_us,
+            observation: digest,
+            changes,
+        });
+        let result = NodeResult {
+            observation,
+            snapshot,
+            delta,
+            changed,
+            next,
+        };
+        let earlier = self.tree.get_mut(running.node)?.result.replace(result);
+        if let Some(earlier) = earlier {
+            self.context.sandboxes.drop_snapshot(earlier.snapshot);
+        }
+        Some(Outcome::Completed {
+            observation: digest,
+            changes,
+            next,
+        })
+    }
+
+    pub(super) fn stop_execution(&mut self, execution: ExecutionId) {
+        if let Some(running) = self.executions.remove(&execution)
+            && let Some(task) = running.task
+        {
+            task.abort();
+        }
+        if self.question.is_some_and(|(asked, _)| asked == execution) {
+            self.question = None;
+        }
+    }
+}
+
+/// What an agent is told of a refusal: a stable code, one sentence, and not to retry.
+fn denial(decision: &Decision) -> Observation {
+    let text = format!(
+        "{}: {} Do not retry this action.",
+        decision.code, decision.reason
+    );
+    Observation::new(ObservationStatus::Denied, text)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,188 @@
+//! One session: one task owns its state, and everything reaches it as one closed
+//! [`Message`] enum. It feeds the planner, carries out what the planner decides, and
+//! writes every event to the journal before anybody sees it.
+//!
+//! ```text
+//!   agents ──► Message ──► Actor ──► Planner ──► effects ──► agents, sandboxes, commits
+//!   owner  ──►                │
+//!   sandboxes, commits ──►    └──► Log (journal, then watchers)
+//! ```
+//!
+//! The actor lives as long as its plan. What comes later (the diff of an ended session,
+//! its commit or its discard) is done by [`archive`] on what the journal kept.
+
+mod actor;
+mod agents;
+pub(crate) mod archive;
+mod effects;
+mod execute;
+mod log;
+mod retire;
+mod summary;
+mod trajectory;
+
+pub(crate) use actor::{Context, SessionSettings, spawn};
+pub(crate) use agents::{AGENT_QUEUE_MAX, Attach, Deadlines, StreamId, ToAgent};
+pub(crate) use log::Log;
+pub(crate) use summary::{Phase, RoleSummary, Summary};
+
+use forerun_planner::{Failure, RetireResult, Seen};
+use forerun_sandbox::Done;
+use forerun_snapshot::FileDiff;
+use forerun_types::{
+    Action, CallId, CommitId, ExecutionId, NodeId, PathChange, Role, StepIndex, Usage,
+};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Messages that may wait for one session; senders wait beyond it.
+const SESSION_QUEUE_MAX: usize = 1_024;
+
+/// Everything that a session reacts to.
+pub(crate) enum Message {
+    /// An agent wants to take roles.
+    Attach(Attach, oneshot::Sender<Result<Welcome, String>>),
+    /// An agent's stream ended.
+    Detached(StreamId),
+    /// An agent said something about a call.
+    FromAgent(StreamId, CallId, FromAgent),
+    /// A sandbox finished an action.
+    Executed(ExecutionId, Box<Done>),
+    /// A step was committed or journaled, or could not be.
+    Retired(NodeId, StepIndex, Retirement),
+    /// The owner interrupts.
+    Interrupt(Box<Interruption>),
+    /// Somebody asks how things are.
+    Inspect(oneshot::Sender<View>),
+    /// Somebody asks what the unfinished session has changed.
+    Diff(oneshot::Sender<Result<Vec<FileDiff>, String>>),
+    /// The owner closes the session, or the daemon stops.
+    Close {
+        reason: String,
+        by_daemon: bool,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// What an agent says about a call.
+pub(crate) enum FromAgent {
+    Generated {
+        action: Result<Action, String>,
+        usage: Usage,
+    },
+    Progress,
+    Failed(Failure),
+    Cancelled,
+    Rebase,
+}
+
+/// What a successful attach is told.
+pub(crate) struct Welcome {
+    /// Calls that the agent named and that are still waited for.
+    pub(crate) open_calls: Vec<CallId>,
+    pub(crate) reattach: Duration,
+}
+
+/// How a retirement ended.
+pub(crate) struct Retirement {
+    pub(crate) result: RetireResult,
+    pub(crate) commit: Option<(CommitId, Vec<PathChange>)>,
+}
+
+/// An interrupt of the owner, its idempotency key, and where the answer goes.
+pub(crate) struct Interruption {
+    pub(crate) what: UserInterrupt,
+    pub(crate) key: String,
+    pub(crate) reply: oneshot::Sender<Result<u64, InterruptError>>,
+}
+
+/// What an owner can do, in values rather than in the planner's ids.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum UserInterrupt {
+    Claim {
+        step: StepIndex,
+        seen: Seen,
+        ttl: Duration,
+    },
+    Unclaim {
+        step: StepIndex,
+    },
+    Replace {
+        step: StepIndex,
+        seen: Seen,
+        action: Action,
+    },
+    Accept {
+        step: StepIndex,
+        node: Option<NodeId>,
+    },
+    Answer {
+        step: StepIndex,
+        text: String,
+    },
+    Retry,
+    Pause,
+    Resume,
+    Stop,
+}
+
+/// Why an interrupt had no effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InterruptError {
+    /// The state does not allow it; says which state it needs.
+    #[error("{reason}")]
+    Refused {
+        reason: String,
+        needed: &'static str,
+        /// What the user saw is not there any more.
+        changed: bool,
+    },
+    /// The action that the user gave can not be executed.
+    #[error("{0}")]
+    InvalidAction(String),
+    /// The key was used for something else.
+    #[error("the idempotency key was used for another interrupt")]
+    KeyReused,
+    /// The session ended.
+    #[error("the session has ended")]
+    Ended,
+}
+
+/// How a live session is.
+pub(crate) struct View {
+    pub(crate) summary: Summary,
+    pub(crate) elapsed: Duration,
+    pub(crate) agents: Vec<Seat>,
+}
+
+/// Who holds a role.
+pub(crate) struct Seat {
+    pub(crate) role: Role,
+    pub(crate) agent: String,
+    pub(crate) model: String,
+    pub(crate) capacity: u32,
+    pub(crate) connected: bool,
+}
+
+/// The way to a session's actor.
+#[derive(Clone)]
+pub(crate) struct SessionHandle {
+    messages: mpsc::Sender<Message>,
+}
+
+impl SessionHandle {
+    /// Sends a message; `false` if the session has ended.
+    pub(crate) async fn send(&self, message: Message) -> bool {
+        self.messages.send(message).await.is_ok()
+    }
+
+    /// Sends a message that carries where its answer goes; `None` if the session ended.
+    pub(crate) async fn call<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}

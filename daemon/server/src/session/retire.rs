@@ -1,0 +1,221 @@
+//! The end of a step: its delta goes to the workspace (`commit = step`) or to the journal
+//! (`commit = session`), off the actor's task; the actor hears how it went.
+
+use super::actor::Actor;
+use super::{Message, Retirement};
+use forerun_journal::{CommitMode, Journal};
+use forerun_planner::{Input, RetireResult};
+use forerun_policy::{CommitRequest, Outcome, PolicySet};
+use forerun_snapshot::{CommitError, Delta, Workspace};
+use forerun_types::{
+    CommitId, Digest, EventKind, NodeId, PathChange, SessionId, Source, StepIndex,
+};
+
+impl Actor {
+    /// Starts to retire a decided, executed and reviewed step. Its `decided` event is
+    /// durable by now.
+    pub(super) fn start_retirement(&mut self, node: NodeId, step: StepIndex) {
+        let result = self.tree.get(node).and_then(|node| node.result.as_ref());
+        let delta = result.and_then(|result| self.context.sandboxes.delta(result.snapshot));
+        let source = self.sources.get(&node).copied().unwrap_or(Source::Target);
+        let work = Work {
+            session: self.record.id.clone(),
+            step,
+            source,
+            mode: self.record.commit,
+            delta,
+            workspace: self.context.workspace.clone(),
+            policy: self.context.policy.clone(),
+            journal: self.context.log.journal().clone(),
+        };
+        // The session must hear of the end of a commit even while it closes.
+        let Some(messages) = self.messages.upgrade() else {
+            return;
+        };
+        self.retiring = true;
+        tokio::spawn(async move {
+            let retirement = tokio::task::spawn_blocking(move || work.run()).await;
+            let retirement = retirement.unwrap_or_else(|error| Retirement {
+                result: conflict(
+                    format!("the commit failed: {error}"),
+                    "retry, or stop the session",
+                ),
+                commit: None,
+            });
+            let _ = messages
+                .send(Message::Retired(node, step, retirement))
+                .await;
+        });
+    }
+
+    /// A step was retired, or could not be.
+    pub(super) fn retired(&mut self, node: NodeId, step: StepIndex, retirement: Retirement) {
+        self.retiring = false;
+        if matches!(retirement.result, RetireResult::Done) {
+            self.advance(node, step, retirement.commit);
+        }
+        self.plan(Input::Retired {
+            node,
+            result: retirement.result,
+        });
+    }
+
+    /// The node is the last verified one now.
+    fn advance(
+        &mut self,
+        id: NodeId,
+        step: StepIndex,
+        commit: Option<(CommitId, Vec<PathChange>)>,
+    ) {
+        let node = self.tree.remove(id);
+        self.sources.remove(&id);
+        let result = node.and_then(|node| node.result);
+        let (delta, changed) = match &result {
+            Some(result) => (result.delta, result.changed.clone()),
+            None => (Digest::of(""), Vec::new()),
+        };
+        self.event(EventKind::Verified {
+            step,
+            node: id,
+            delta,
+            changed,
+        });
+        if let Some((commit, changed)) = commit {
+            self.event(EventKind::Committed {
+                step,
+                commit,
+                changed,
+            });
+        }
+        if let Some(result) = result {
+            let old = std::mem::replace(&mut self.head, result.snapshot);
+            self.context.sandboxes.drop_snapshot(old);
+            self.head_prefix = result.next;
+        }
+    }
+
+    /// The plan ended.
+    pub(super) fn ended(&mut self) {
+        if self.record.commit == CommitMode::Step {
+            let outcome = "committed".to_owned();
+            self.event(EventKind::Finished {
+                outcome,
+                commit: None,
+                changed: Vec::new(),
+            });
+        }
+        self.ended = true;
+    }
+}
+
+/// What a retirement does off the actor's task.
+struct Work {
+    session: SessionId,
+    step: StepIndex,
+    source: Source,
+    mode: CommitMode,
+    delta: Option<Delta>,
+    workspace: Workspace,
+    policy: PolicySet,
+    journal: Journal,
+}
+
+impl Work {
+    fn run(self) -> Retirement {
+        let done = Retirement {
+            result: RetireResult::Done,
+            commit: None,
+        };
+        // `terminate` and what is answered by the owner have no delta.
+        let Some(delta) = self.delta else { return done };
+        match self.mode {
+            CommitMode::Session if delta.is_empty() => done,
+            CommitMode::Step if delta.is_empty() => {
+                self.workspace.retire(&delta);
+                done
+            }
+            CommitMode::Session => {
+                let stored = self
+                    .journal
+                    .store_delta(&self.session, self.step, &delta.to_bytes());
+                let result = match stored {
+                    Ok(()) => RetireResult::Done,
+                    Err(error) => conflict(
+                        describe(&error),
+                        "free space in the state directory, then retry",
+                    ),
+                };
+                Retirement {
+                    result,
+                    commit: None,
+                }
+            }
+            CommitMode::Step => {
+                let intents = self.journal.intents(&self.session, self.step);
+                match commit(&self.workspace, &self.policy, self.source, &delta, &intents) {
+                    Ok(commit) => Retirement {
+                        result: RetireResult::Done,
+                        commit: Some(commit),
+                    },
+                    Err(result) => Retirement {
+                        result,
+                        commit: None,
+                    },
+                }
+            }
+        }
+    }
+}
+
+/// Asks policy about every path of the delta, then commits it.
+pub(super) fn commit(
+    workspace: &Workspace,
+    policy: &PolicySet,
+    principal: Source,
+    delta: &Delta,
+    intents: &dyn forerun_snapshot::IntentLog,
+) -> Result<(CommitId, Vec<PathChange>), RetireResult> {
+    let changed = delta.changed();
+    let decision = policy.decide_commit(&CommitRequest {
+        principal,
+        changed: &changed,
+    });
+    if decision.outcome != Outcome::Run {
+        return Err(conflict(
+            format!("policy does not allow this commit: {}", decision.reason),
+            "replace the step, or stop the session",
+        ));
+    }
+    match workspace.commit(delta, intents) {
+        Ok(commit) => Ok((commit.id, commit.changed)),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn refused(error: &CommitError) -> RetireResult {
+    conflict(
+        describe(error),
+        error
+            .hint()
+            .unwrap_or("retry executes the step again on what is there now"),
+    )
+}
+
+fn conflict(reason: String, hint: &str) -> RetireResult {
+    RetireResult::Conflict {
+        reason,
+        hint: hint.to_owned(),
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

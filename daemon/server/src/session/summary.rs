@@ -1,0 +1,161 @@
+//! What a session's log adds up to: one fold over its events, the same for a session
+//! that runs and for one that is read back from the journal.
+
+use forerun_types::{AskEnd, CallId, Event, EventKind, ExecutionEnd, Role, StepIndex, Time, Usage};
+use std::collections::BTreeMap;
+
+/// What the session is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The plan goes on.
+    #[default]
+    Open,
+    /// Its owner paused it.
+    Paused,
+    /// It waits for its owner.
+    Stalled {
+        step: StepIndex,
+        reason: String,
+        hint: String,
+    },
+    /// The plan ended; with `commit = session`, `Finish` is awaited.
+    Ended,
+    /// Nothing more can happen to it, except that kept changes are committed.
+    Finished,
+    /// The daemon stopped before it ended.
+    Interrupted,
+}
+
+/// The sum of a session's events.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) phase: Phase,
+    pub(crate) last_sequence: u64,
+    pub(crate) verified: u32,
+    pub(crate) committed: u32,
+    pub(crate) proposed: u32,
+    pub(crate) matched: u32,
+    pub(crate) corrected: u32,
+    pub(crate) squashed: u32,
+    pub(crate) executions: u32,
+    pub(crate) executions_dropped: u32,
+    pub(crate) execution_us: u64,
+    pub(crate) approximation: RoleSummary,
+    pub(crate) target: RoleSummary,
+    pub(crate) end_reason: String,
+    pub(crate) answer: Option<String>,
+    /// When the plan ended.
+    pub(crate) ended_at: Option<Time>,
+    open_calls: BTreeMap<CallId, Time>,
+    /// A stall that a pause hides.
+    stall_below_pause: Option<Phase>,
+}
+
+/// What one role did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RoleSummary {
+    pub(crate) calls: u32,
+    pub(crate) dropped: u32,
+    /// Summed over its calls, which overlap.
+    pub(crate) time_us: u64,
+    pub(crate) usage: Usage,
+}
+
+impl Summary {
+    /// The sum of a whole log.
+    pub(crate) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Summary {
+        let mut summary = Summary::default();
+        for event in events {
+            summary.add(event);
+        }
+        summary
+    }
+
+    /// Adds one event.
+    pub(crate) fn add(&mut self, event: &Event) {
+        self.last_sequence = event.sequence;
+        match &event.kind {
+            EventKind::Asked { call, role, .. } => {
+                self.role(*role).calls += 1;
+                self.open_calls.insert(*call, event.at);
+            }
+            EventKind::Answered { role, usage, .. } => {
+                let sum = &mut self.role(*role).usage;
+                sum.input_tokens += usage.input_tokens;
+                sum.cached_input_tokens += usage.cached_input_tokens;
+                sum.output_tokens += usage.output_tokens;
+                sum.cost_micros += usage.cost_micros;
+            }
+            EventKind::CallEnded {
+                call, role, end, ..
+            } => {
+                let asked = self.open_calls.remove(call);
+                let role = self.role(*role);
+                role.dropped += u32::from(*end == AskEnd::Dropped);
+                if let Some(asked) = asked {
+                    role.time_us += event.at.0.saturating_sub(asked.0);
+                }
+            }
+            EventKind::ExecutionStarted { .. } => self.executions += 1,
+            EventKind::ExecutionFinished { elapsed_us, .. } => self.execution_us += elapsed_us,
+            EventKind::ExecutionEnded { end, .. } => {
+                self.executions_dropped += u32::from(*end == ExecutionEnd::Dropped);
+            }
+            EventKind::Squashed { .. } => self.squashed += 1,
+            EventKind::Proposed { .. } => self.proposed += 1,
+            EventKind::Answer {
+                matched, corrects, ..
+            } => {
+                self.matched += u32::from(*matched);
+                self.corrected += u32::from(corrects.is_some());
+            }
+            EventKind::Verified { .. } => self.verified += 1,
+            EventKind::Committed { .. } => self.committed += 1,
+            EventKind::Stalled { step, reason, hint } => {
+                let stall = Phase::Stalled {
+                    step: *step,
+                    reason: reason.clone(),
+                    hint: hint.clone(),
+                };
+                if self.phase == Phase::Paused {
+                    self.stall_below_pause = Some(stall);
+                } else {
+                    self.phase = stall;
+                }
+            }
+            EventKind::Continued { .. } => {
+                self.stall_below_pause = None;
+                if matches!(self.phase, Phase::Stalled { .. }) {
+                    self.phase = Phase::Open;
+                }
+            }
+            EventKind::Paused => {
+                let before = std::mem::replace(&mut self.phase, Phase::Paused);
+                self.stall_below_pause = matches!(before, Phase::Stalled { .. }).then_some(before);
+            }
+            EventKind::Resumed => {
+                self.phase = self.stall_below_pause.take().unwrap_or_default();
+            }
+            EventKind::Ended { reason, answer, .. } => {
+                self.phase = Phase::Ended;
+                self.end_reason.clone_from(reason);
+                self.answer.clone_from(answer);
+                self.ended_at = Some(event.at);
+            }
+            EventKind::Finished { .. } => self.phase = Phase::Finished,
+            EventKind::Interrupted { reason } => {
+                self.phase = Phase::Interrupted;
+                self.end_reason.clone_from(reason);
+                self.ended_at.get_or_insert(event.at);
+            }
+            _ => {}
+        }
+    }
+
+    fn role(&mut self, role: Role) -> &mut RoleSummary {
+        match role {
+            Role::Approximation => &mut self.approximation,
+            Role::Target => &mut self.target,
+        }
+    }
+}

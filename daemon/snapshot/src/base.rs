@@ -1,0 +1,245 @@
+//! Reading the base: the real directory, held by capability.
+//!
+//! Every path is resolved by the kernel from the directory's own descriptor, beneath
+//! it, through no symbolic link, no magic link and no mount point. Files are opened by
+//! `O_PATH` first and for reading only once they are known to be regular, so that a
+//! FIFO or a device can neither block nor be set off. Nothing here writes.
+
+use crate::content::{CHUNK_BYTES, Content};
+use crate::version::{ObjectKind, Version};
+use crate::{FsError, name};
+use forerun_types::Digest;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+/// How often a read is tried again when the file changes under it.
+const READ_ATTEMPTS: usize = 3;
+
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// Resolves a path below `root`; the empty path is the root itself.
+pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { "." } else { path };
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, path, flags, Mode::empty(), RESOLVE)
+}
+
+/// Opens a regular file for reading, with its attributes.
+pub(crate) fn open_file(root: impl AsFd, path: &str) -> Result<(OwnedFd, Stat), Errno> {
+    let handle = open_beneath(&root, path, OFlags::PATH)?;
+    let before = rustix::fs::fstat(&handle)?;
+    match FileType::from_raw_mode(before.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(Errno::ISDIR),
+        _ => return Err(Errno::NOENT),
+    }
+    let file = open_beneath(&root, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::NOENT);
+    }
+    Ok((file, stat))
+}
+
+/// A directory's raw names, with their types; unsorted, without `.` and `..`.
+pub(crate) fn raw_list(root: impl AsFd, path: &str) -> Result<Vec<(Vec<u8>, FileType)>, Errno> {
+    let handle = open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(&handle)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => match rustix::fs::statat(&handle, name, AtFlags::SYMLINK_NOFOLLOW)
+            {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error),
+            },
+            known => known,
+        };
+        entries.push((name.to_bytes().to_vec(), kind));
+    }
+    Ok(entries)
+}
+
+/// A link's target as the file system has it.
+pub(crate) fn read_target(root: impl AsFd, path: &str) -> Result<Vec<u8>, Errno> {
+    let handle = open_beneath(root, path, OFlags::PATH)?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode) != FileType::Symlink {
+        return Err(Errno::INVAL);
+    }
+    Ok(rustix::fs::readlinkat(&handle, "", Vec::new())?.into_bytes())
+}
+
+/// Attributes of an object, links not followed; `None` if nothing is there.
+pub(crate) fn stat(root: impl AsFd, path: &str) -> Result<Option<Stat>, Errno> {
+    match open_beneath(root, path, OFlags::PATH) {
+        Ok(handle) => Ok(Some(rustix::fs::fstat(&handle)?)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a whole file piece by piece and digests it; the version is that of both before
+/// and after.
+///
+/// # Errors
+/// [`FsError::Changed`] if the file does not hold still, [`FsError::Quota`] if it is
+/// longer than `bytes_max`.
+pub(crate) fn read_whole(
+    root: impl AsFd,
+    path: &str,
+    bytes_max: u64,
+    mut piece: impl FnMut(u64, &[u8]),
+) -> Result<(Version, Digest), FsError> {
+    let mut buffer = vec![0; CHUNK_BYTES as usize];
+    for _ in 0..READ_ATTEMPTS {
+        let (file, stat) = open_file(&root, path)?;
+        let before = Version::of(&stat);
+        if before.size > bytes_max {
+            return Err(FsError::Quota);
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut offset = 0;
+        loop {
+            let count = read_full(&file, offset, &mut buffer)?;
+            hasher.update(&buffer[..count]);
+            piece(offset, &buffer[..count]);
+            offset += count as u64;
+            if count < buffer.len() || offset > bytes_max {
+                break;
+            }
+        }
+        let after = Version::of(&rustix::fs::fstat(&file)?);
+        if before == after && offset == before.size {
+            return Ok((before, Digest(*hasher.finalize().as_bytes())));
+        }
+    }
+    Err(FsError::Changed)
+}
+
+/// Fills the buffer as far as the file reaches.
+fn read_full(file: impl AsFd, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < buf.len() {
+        match rustix::io::pread(&file, &mut buf[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// The base of a workspace and what is hidden in it.
+pub(crate) struct Base {
+    root: OwnedFd,
+    /// Directories that are hidden wherever they appear, by device and inode.
+    masks: Vec<(u64, u64)>,
+}
+
+impl Base {
+    pub(crate) fn new(root: OwnedFd, masks: Vec<(u64, u64)>) -> Base {
+        Base { root, masks }
+    }
+
+    pub(crate) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// Whether an object is shown to tools.
+    pub(crate) fn is_visible(&self, stat: &Stat) -> bool {
+        Version::of(stat).kind != ObjectKind::Special
+            && !self.masks.contains(&(stat.st_dev, stat.st_ino))
+    }
+
+    pub(crate) fn stat(&self, path: &str) -> Result<Option<Stat>, FsError> {
+        Ok(stat(&self.root, path)?)
+    }
+
+    /// Reads at an offset: attributes, bytes, attributes again.
+    pub(crate) fn read(
+        &self,
+        path: &str,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(usize, Version), FsError> {
+        for _ in 0..READ_ATTEMPTS {
+            let (file, stat) = open_file(&self.root, path)?;
+            let before = Version::of(&stat);
+            let count = read_full(&file, offset, buf)?;
+            if before == Version::of(&rustix::fs::fstat(&file)?) {
+                return Ok((count, before));
+            }
+        }
+        Err(FsError::Changed)
+    }
+
+    /// Copies a whole file into chunks.
+    pub(crate) fn load(
+        &self,
+        path: &str,
+        bytes_max: u64,
+    ) -> Result<(Content, Version, Digest), FsError> {
+        let mut content = Content::default();
+        let (version, digest) = read_whole(&self.root, path, bytes_max, |offset, bytes| {
+            if offset == 0 {
+                content = Content::default();
+            }
+            content.write(offset, bytes);
+        })?;
+        content.presume_digest(digest);
+        Ok((content, version, digest))
+    }
+
+    /// A link's target.
+    pub(crate) fn read_link(&self, path: &str) -> Result<String, FsError> {
+        let target = read_target(&self.root, path).map_err(|error| match error {
+            Errno::INVAL => FsError::InvalidArgument,
+            other => other.into(),
+        })?;
+        String::from_utf8(target).map_err(|_| FsError::InvalidName)
+    }
+
+    /// A directory's visible entries, unsorted.
+    pub(crate) fn list(&self, path: &str) -> Result<Vec<(String, ObjectKind)>, FsError> {
+        let mut entries = Vec::new();
+        for (raw, kind) in raw_list(&self.root, path)? {
+            let kind = match kind {
+                FileType::RegularFile => ObjectKind::File,
+                FileType::Directory => ObjectKind::Directory,
+                FileType::Symlink => ObjectKind::Symlink,
+                _ => continue,
+            };
+            let Ok(name) = String::from_utf8(raw) else {
+                continue;
+            };
+            if name::is_masked(&name) {
+                continue;
+            }
+            let hidden = kind == ObjectKind::Directory
+                && !self.masks.is_empty()
+                && self
+                    .stat(&name::join(path, &name))?
+                    .is_some_and(|stat| !self.is_visible(&stat));
+            if !hidden {
+                entries.push((name, kind));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// All names of a directory, hidden ones too.
+    pub(crate) fn raw_names(&self, path: &str) -> Result<Vec<Vec<u8>>, FsError> {
+        let entries = raw_list(&self.root, path)?;
+        Ok(entries.into_iter().map(|(name, _)| name).collect())
+    }
+}

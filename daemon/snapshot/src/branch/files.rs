@@ -1,0 +1,157 @@
+//! Operations on what a node holds: bytes, link target, times.
+
+use super::{Branch, FsError};
+use crate::node::{Body, Inode, Node, NodeKind, Times};
+use crate::version::Timestamp;
+use std::sync::Arc;
+
+/// Longest file, as `off_t` has it.
+const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+
+impl Branch {
+    /// Reads at an offset; fewer bytes than asked for only at the end of the file.
+    ///
+    /// # Errors
+    /// [`FsError::IsADirectory`]; [`FsError::Changed`] if a base file does not hold still.
+    pub fn read(&mut self, file: Inode, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
+        match self.node(file).map(|node| &node.body) {
+            Some(Body::File(content)) => return Ok(content.read(offset, buf)),
+            Some(Body::Directory(_)) => return Err(FsError::IsADirectory),
+            Some(Body::Symlink(_)) => return Err(FsError::InvalidArgument),
+            Some(Body::BaseFile) | None => {}
+        }
+        if offset > FILE_BYTES_MAX {
+            return Ok(0);
+        }
+        match self.workspace.inner.read(file, offset, buf) {
+            Ok((count, version)) => {
+                self.see(file, version, None, None);
+                Ok(count)
+            }
+            Err(FsError::NotFound) if self.kind_of(file)? == NodeKind::Symlink => {
+                Err(FsError::InvalidArgument)
+            }
+            Err(FsError::Io(error)) if error.raw_os_error() == Some(ISDIR) => {
+                Err(FsError::IsADirectory)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes at an offset, all of it or nothing. What lies between the end of the file
+    /// and the offset becomes a hole.
+    ///
+    /// # Errors
+    /// [`FsError::Quota`], [`FsError::TooLarge`], [`FsError::IsADirectory`].
+    pub fn write(&mut self, file: Inode, offset: u64, data: &[u8]) -> Result<(), FsError> {
+        let end = offset
+            .checked_add(data.len() as u64)
+            .filter(|end| *end <= FILE_BYTES_MAX)
+            .ok_or(FsError::TooLarge)?;
+        let len = self.file_len(file)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let growth = end.saturating_sub(len);
+        let now = self.now;
+        let node = self.raise_content(file, growth, false)?;
+        if let Body::File(content) = &mut node.body {
+            content.write(offset, data);
+        }
+        touch(node, now);
+        Ok(())
+    }
+
+    /// Writes at the end of the file; returns the offset at which the data begins.
+    ///
+    /// # Errors
+    /// As [`Branch::write`].
+    pub fn append(&mut self, file: Inode, data: &[u8]) -> Result<u64, FsError> {
+        let end = self.file_len(file)?;
+        self.write(file, end, data)?;
+        Ok(end)
+    }
+
+    /// Cuts a file, or extends it by a hole.
+    ///
+    /// # Errors
+    /// As [`Branch::write`].
+    pub fn set_len(&mut self, file: Inode, len: u64) -> Result<(), FsError> {
+        if len > FILE_BYTES_MAX {
+            return Err(FsError::TooLarge);
+        }
+        let discard = len == 0;
+        let old = self.file_len(file)?;
+        let now = self.now;
+        let node = self.raise_content(file, len.saturating_sub(old), discard)?;
+        let mut freed = 0;
+        if let Body::File(content) = &mut node.body {
+            freed = content.len().saturating_sub(len);
+            content.set_len(len);
+        }
+        touch(node, now);
+        self.usage.bytes = self.usage.bytes.saturating_sub(freed);
+        Ok(())
+    }
+
+    /// Sets times; `None` leaves one as it is. Such times are part of the delta.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], [`FsError::Quota`].
+    pub fn set_times(
+        &mut self,
+        node: Inode,
+        accessed: Option<Timestamp>,
+        modified: Option<Timestamp>,
+    ) -> Result<(), FsError> {
+        match self.kind_of(node)? {
+            // A placed file is a new one: its content has to come along.
+            NodeKind::File => self.raise_content(node, 0, false).map(|_| ())?,
+            _ => self.raise(node)?,
+        }
+        let changed = self.nodes.get_mut(&node).ok_or(FsError::NotFound)?;
+        let times = &mut changed.make_mut().times;
+        *times = Times {
+            accessed: accessed.unwrap_or(times.accessed),
+            modified: modified.unwrap_or(times.modified),
+            explicit: true,
+        };
+        Ok(())
+    }
+
+    /// The target of a link, as it was written.
+    ///
+    /// # Errors
+    /// [`FsError::InvalidArgument`] if the node is no link.
+    pub fn read_link(&mut self, node: Inode) -> Result<String, FsError> {
+        match self.node(node).map(|node| &node.body) {
+            Some(Body::Symlink(target)) => Ok(target.to_string()),
+            Some(_) => Err(FsError::InvalidArgument),
+            None => Arc::clone(&self.workspace.inner).read_link(node),
+        }
+    }
+
+    fn file_len(&mut self, file: Inode) -> Result<u64, FsError> {
+        if let Some(Body::File(content)) = self.node(file).map(|node| &node.body) {
+            return Ok(content.len());
+        }
+        let metadata = self.metadata(file)?;
+        match metadata.kind {
+            NodeKind::File => Ok(metadata.size),
+            NodeKind::Directory => Err(FsError::IsADirectory),
+            NodeKind::Symlink => Err(FsError::InvalidArgument),
+        }
+    }
+}
+
+/// `EISDIR` on Linux.
+const ISDIR: i32 = 21;
+
+/// A change of the content takes back times that were set before.
+fn touch(node: &mut Node, now: Timestamp) {
+    node.times = Times {
+        accessed: node.times.accessed,
+        modified: now,
+        explicit: false,
+    };
+}

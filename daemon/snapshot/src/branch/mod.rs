@@ -1,0 +1,312 @@
+//! A branch: the mutable version of the workspace that one sandbox works on.
+//!
+//! Everything is by [`Inode`] and single name; resolving paths is the sandbox's work.
+//! A look-up that finds no change goes to the base; the first change of a base object
+//! copies it up, under the same inode. What is hidden ([`crate::name`], special files,
+//! names that are not UTF-8) is neither found nor listed, and can not be created over.
+//!
+//! **Invariants**
+//! - A failed operation changes nothing.
+//! - The base is only read, and what was seen of it is remembered at the first look.
+
+mod change;
+mod copy_up;
+mod error;
+mod files;
+mod names;
+
+use crate::node::{Body, Directory, Inode, Node, NodeKind, Table};
+use crate::seen::{Lineage, SeenMap};
+use crate::version::{MODE_BITS, ObjectKind, Timestamp, Version};
+use crate::{Delta, Snapshot, Workspace, name, net};
+pub use error::FsError;
+use rustix::fs::Stat;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What a branch and its unverified ancestors may hold together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of changed files, by their length: stops a tool that fills memory and disk.
+    pub bytes: u64,
+    /// Changed nodes, removals included: stops a tool that creates files without end.
+    pub nodes: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Quota {
+            bytes: 1 << 30,
+            nodes: 200_000,
+        }
+    }
+}
+
+/// What the unverified changes along a branch's path hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeltaUsage {
+    /// Bytes of changed files, by their length.
+    pub bytes: u64,
+    /// Changed nodes, removals included.
+    pub nodes: u64,
+}
+
+/// What is shown of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Bytes of a file or of a link's target; 0 for a directory.
+    pub size: u64,
+    /// Names that the node has; 1 for a directory, 0 for what was unlinked.
+    pub nlink: u64,
+    /// Last change of the content.
+    pub modified: Timestamp,
+    /// Last access, as far as it is known.
+    pub accessed: Timestamp,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// One entry of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name.
+    pub name: String,
+    /// What it names.
+    pub kind: NodeKind,
+}
+
+/// A mutable version of a workspace. Dropping it is a rollback.
+pub struct Branch {
+    workspace: Workspace,
+    parent: Arc<Lineage>,
+    nodes: Table,
+    /// First looks of this branch at base objects.
+    seen: SeenMap,
+    /// Bytes of base content that `seen` keeps.
+    retained: u64,
+    /// Nodes that are open, by how often.
+    holds: HashMap<Inode, u32>,
+    usage: DeltaUsage,
+    quota: Quota,
+    now: Timestamp,
+}
+
+impl Branch {
+    pub(crate) fn new(workspace: Workspace, parent: Arc<Lineage>, quota: Quota) -> Branch {
+        Branch {
+            workspace,
+            nodes: parent.table.clone(),
+            usage: parent.usage,
+            parent,
+            seen: SeenMap::new(),
+            retained: 0,
+            holds: HashMap::new(),
+            quota,
+            now: Timestamp::now(),
+        }
+    }
+
+    /// The workspace's directory.
+    pub fn root(&self) -> Inode {
+        Inode::ROOT
+    }
+
+    /// Sets the time that changes get from now on; at first it is that of the branch's
+    /// making. Such times are shown by [`Branch::metadata`] and are no part of a delta.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// The node that a name in a directory stands for. A link is not followed.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], also for what is hidden; [`FsError::NotADirectory`].
+    pub fn lookup(&mut self, dir: Inode, name: &str) -> Result<Inode, FsError> {
+        self.find(dir, name)?.ok_or(FsError::NotFound)
+    }
+
+    /// A node's attributes.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] if the base lost it.
+    pub fn metadata(&mut self, node: Inode) -> Result<Metadata, FsError> {
+        let inner = &self.workspace.inner;
+        let Some(changed) = self.nodes.get(&node) else {
+            return of_base(&inner.stat(node)?);
+        };
+        let (size, default_mode) = match &changed.body {
+            Body::BaseFile => (of_base(&inner.stat(node)?)?.size, inner.default_modes.0),
+            Body::File(content) => (content.len(), inner.default_modes.0),
+            Body::Directory(_) => (0, inner.default_modes.1),
+            Body::Symlink(target) => (target.len() as u64, 0o777),
+        };
+        Ok(Metadata {
+            kind: changed.kind(),
+            size,
+            nlink: changed.links.len().max(usize::from(node == Inode::ROOT)) as u64,
+            modified: changed.times.modified,
+            accessed: changed.times.accessed,
+            mode: changed.mode.unwrap_or(default_mode),
+        })
+    }
+
+    /// A node's current path relative to the root, which is the empty path; the first
+    /// in order if it has several. `None` if it has none.
+    pub fn path_of(&self, node: Inode) -> Option<String> {
+        net::View::new(&self.workspace, &self.nodes).path(node)
+    }
+
+    /// A directory's entries, sorted by name.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], [`FsError::NotADirectory`].
+    pub fn list(&mut self, dir: Inode) -> Result<Vec<DirEntry>, FsError> {
+        let changed = self.directory(dir)?;
+        let mut entries = BTreeMap::new();
+        if changed.is_none_or(|directory| directory.lower) {
+            for (name, kind) in self.workspace.inner.list(dir)? {
+                entries.insert(name, node_kind(kind)?);
+            }
+        }
+        for (name, binding) in changed.iter().flat_map(|directory| &directory.bindings) {
+            match binding.now.and_then(|inode| self.nodes.get(&inode)) {
+                Some(node) => entries.insert(name.to_string(), node.kind()),
+                None => entries.remove(name.as_ref()),
+            };
+        }
+        Ok(entries
+            .into_iter()
+            .map(|(name, kind)| DirEntry { name, kind })
+            .collect())
+    }
+
+    /// Keeps a node usable after its last name is removed, until it is released as often
+    /// as it was held.
+    pub fn hold(&mut self, node: Inode) {
+        *self.holds.entry(node).or_default() += 1;
+    }
+
+    /// Ends one hold.
+    pub fn release(&mut self, node: Inode) {
+        let Some(count) = self.holds.get_mut(&node) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.holds.remove(&node);
+            self.forget_if_unlinked(node);
+        }
+    }
+
+    /// What the unverified changes along this branch's path hold.
+    pub fn usage(&self) -> DeltaUsage {
+        let (_, verified) = self.parent.unverified();
+        DeltaUsage {
+            bytes: self.usage.bytes.saturating_sub(verified.usage.bytes),
+            nodes: self.usage.nodes.saturating_sub(verified.usage.nodes),
+        }
+    }
+
+    /// Ends the branch: the new version, and its net changes against the one it was
+    /// branched from. What was unlinked and is still held is dropped.
+    ///
+    /// # Errors
+    /// [`FsError::Changed`] if another session's commit took away a directory that was
+    /// changed here.
+    pub fn freeze(mut self) -> Result<(Snapshot, Delta), FsError> {
+        for node in std::mem::take(&mut self.holds).into_keys() {
+            self.forget_if_unlinked(node);
+        }
+        let (chain, _) = self.parent.unverified();
+        let lineage = Arc::new(Lineage::child(
+            &self.parent,
+            self.nodes.clone(),
+            self.usage,
+            std::mem::take(&mut self.seen),
+        ));
+        let delta = net::delta(
+            &self.workspace,
+            &self.parent.table,
+            &self.nodes,
+            lineage.seen(),
+            &chain,
+            Arc::clone(&lineage),
+        )?;
+        Ok((Snapshot::new(self.workspace, lineage), delta))
+    }
+
+    /// Like [`Branch::lookup`], with `None` for a name that nothing visible has.
+    fn find(&self, dir: Inode, name: &str) -> Result<Option<Inode>, FsError> {
+        name::check(name)?;
+        let inner = &self.workspace.inner;
+        if !self.nodes.contains_key(&dir) && !name::is_masked(name) {
+            // As in the base: one look, and another only to tell why there is nothing.
+            return match inner.lookup(dir, name)? {
+                Some(node) => Ok(Some(node)),
+                None => self.directory(dir).map(|_| None),
+            };
+        }
+        let changed = self.directory(dir)?;
+        if name::is_masked(name) {
+            return Ok(None);
+        }
+        match changed.and_then(|directory| directory.bindings.get(name)) {
+            Some(binding) => Ok(binding.now),
+            None if changed.is_none_or(|directory| directory.lower) => inner.lookup(dir, name),
+            None => Ok(None),
+        }
+    }
+
+    /// The changed entries of a directory; `None` for one that is as in the base.
+    fn directory(&self, dir: Inode) -> Result<Option<&Directory>, FsError> {
+        match self.nodes.get(&dir) {
+            Some(node) if node.links.is_empty() && dir != Inode::ROOT => Err(FsError::NotFound),
+            Some(node) => node.directory().map(Some).ok_or(FsError::NotADirectory),
+            None if dir == Inode::ROOT => Ok(None),
+            None => match Version::of(&self.workspace.inner.stat(dir)?).kind {
+                ObjectKind::Directory => Ok(None),
+                _ => Err(FsError::NotADirectory),
+            },
+        }
+    }
+
+    fn kind_of(&self, node: Inode) -> Result<NodeKind, FsError> {
+        match self.nodes.get(&node) {
+            Some(node) => Ok(node.kind()),
+            None => node_kind(Version::of(&self.workspace.inner.stat(node)?).kind),
+        }
+    }
+
+    fn node(&self, node: Inode) -> Option<&Node> {
+        self.nodes.get(&node).map(|node| &**node)
+    }
+
+    pub(crate) fn node_mut(&mut self, node: Inode) -> Option<&mut Node> {
+        self.nodes.get_mut(&node).map(|node| node.make_mut())
+    }
+}
+
+fn of_base(stat: &Stat) -> Result<Metadata, FsError> {
+    let version = Version::of(stat);
+    let kind = node_kind(version.kind)?;
+    let is_directory = kind == NodeKind::Directory;
+    Ok(Metadata {
+        kind,
+        size: if is_directory { 0 } else { version.size },
+        nlink: if is_directory { 1 } else { stat.st_nlink },
+        modified: version.modified,
+        accessed: Timestamp::from_parts(stat.st_atime, stat.st_atime_nsec as i64),
+        mode: stat.st_mode & MODE_BITS,
+    })
+}
+
+fn node_kind(kind: ObjectKind) -> Result<NodeKind, FsError> {
+    match kind {
+        ObjectKind::File => Ok(NodeKind::File),
+        ObjectKind::Directory => Ok(NodeKind::Directory),
+        ObjectKind::Symlink => Ok(NodeKind::Symlink),
+        ObjectKind::Special => Err(FsError::NotFound),
+    }
+}

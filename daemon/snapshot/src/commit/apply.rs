@@ -1,0 +1,327 @@
+//! Applying operations, and taking them back: each a compare-and-swap against whoever
+//! else is at work in the directory.
+//!
+//! **Invariant**: what is at a path and is neither ours nor the recorded version stays
+//! at the path, or returns to it; nothing here unlinks anything.
+
+use super::error::CommitError;
+use super::intent::{Operation, Recorded};
+use super::storage::{Location, Observed, Storage};
+use super::validate::conflict;
+use crate::version::{ObjectKind, Version};
+use std::collections::HashSet;
+use std::io;
+
+/// How often two parties may take turns at one path before we give in.
+const TURNS_MAX: usize = 16;
+
+/// A commit's slots and the workspace.
+pub(super) struct Work<'a> {
+    pub(super) storage: &'a dyn Storage,
+    pub(super) slots: Location,
+}
+
+impl Work<'_> {
+    pub(super) fn slot(&self, name: &str) -> Location {
+        self.slots.join(name)
+    }
+
+    /// Applies all operations; on failure, `done` tells how many of them took place.
+    pub(super) fn apply_all(
+        &self,
+        operations: &[Operation],
+        done: &mut usize,
+    ) -> Result<(), CommitError> {
+        for operation in operations {
+            self.apply(operation)?;
+            *done += 1;
+        }
+        Ok(())
+    }
+
+    /// Applies one operation, or leaves everything as it was.
+    pub(super) fn apply(&self, operation: &Operation) -> Result<(), CommitError> {
+        let failed = |error| CommitError::of_io("change", operation.path(), error);
+        match operation {
+            Operation::Park { path, slot, pre } => self.park(path, &self.slot(slot), pre),
+            Operation::Rmdir { path, pre } => {
+                self.expect(path, &pre.recorded)?;
+                self.storage
+                    .remove_directory(&Location::workspace(path))
+                    .map_err(failed)
+            }
+            Operation::Place { slot, path, .. } => self
+                .storage
+                .rename(&self.slot(slot), &Location::workspace(path))
+                .map_err(failed),
+            Operation::Exchange {
+                slot,
+                path,
+                pre,
+                post,
+            } => self.exchange(path, &self.slot(slot), pre, post),
+            Operation::SetTimes { path, post, .. } => self
+                .storage
+                .set_times(&Location::workspace(path), post.accessed, post.modified)
+                .map_err(failed),
+        }
+    }
+
+    /// Takes one applied operation back, unless a person changed the object since; such
+    /// an object stays. Idempotent.
+    pub(super) fn take_back(&self, operation: &Operation) -> io::Result<()> {
+        match operation {
+            Operation::Park { path, slot, .. } => {
+                let slot = self.slot(slot);
+                if self.storage.observe(&slot)?.is_some() {
+                    lenient(self.storage.rename(&slot, &Location::workspace(path)))?;
+                }
+                Ok(())
+            }
+            Operation::Rmdir { path, pre } => {
+                let owner = Some((pre.uid, pre.gid));
+                let at = Location::workspace(path);
+                let mode = pre.recorded.version.mode;
+                lenient(self.storage.make_directory(&at, mode, owner))
+            }
+            Operation::Place {
+                slot,
+                path,
+                post,
+                contents,
+            } => self.take_back_placed(path, &self.slot(slot), post, contents.as_deref()),
+            Operation::Exchange {
+                slot, path, post, ..
+            } => {
+                let (at, slot) = (Location::workspace(path), self.slot(slot));
+                if self.is(&at, post)? && self.storage.observe(&slot)?.is_some() {
+                    self.swap_back(&at, &slot, &post.version)?;
+                }
+                Ok(())
+            }
+            Operation::SetTimes { path, pre, post } => {
+                let at = Location::workspace(path);
+                match self.storage.observe(&at)? {
+                    Some(found) if found.version.modified == post.modified => {
+                        lenient(self.storage.set_times(&at, pre.accessed, pre.modified))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn park(&self, path: &str, slot: &Location, pre: &Recorded) -> Result<(), CommitError> {
+        let failed = |error| CommitError::of_io("move", path, error);
+        let at = Location::workspace(path);
+        self.expect(path, pre)?;
+        self.storage.rename(&at, slot).map_err(failed)?;
+        if self.is(slot, pre).map_err(failed)? {
+            return Ok(());
+        }
+        // Somebody was faster. If the name is taken again by now, what was parked stays
+        // in the slot, and is kept when the slots are cleared.
+        let found = self.storage.observe(slot).map_err(failed)?;
+        lenient(self.storage.rename(slot, &at)).map_err(failed)?;
+        Err(differs(path, pre, found.as_ref()))
+    }
+
+    fn exchange(
+        &self,
+        path: &str,
+        slot: &Location,
+        pre: &Recorded,
+        post: &Recorded,
+    ) -> Result<(), CommitError> {
+        let failed = |error| CommitError::of_io("replace", path, error);
+        let at = Location::workspace(path);
+        self.expect(path, pre)?;
+        // What is about to go into the base is what was staged.
+        if !self.is(slot, post).map_err(failed)? {
+            return Err(CommitError::Io {
+                doing: "find the staged version of",
+                path: path.to_owned(),
+                source: io::ErrorKind::NotFound.into(),
+            });
+        }
+        self.storage.exchange(slot, &at).map_err(failed)?;
+        if self.is(slot, pre).map_err(failed)? {
+            return Ok(());
+        }
+        let found = self.storage.observe(slot).map_err(failed)?;
+        self.swap_back(&at, slot, &post.version).map_err(failed)?;
+        Err(differs(path, pre, found.as_ref()))
+    }
+
+    /// Exchanges back until what comes out is what we last put in. The newest foreign
+    /// object ends at the path, every older one in the slot.
+    pub(super) fn swap_back(
+        &self,
+        at: &Location,
+        slot: &Location,
+        ours: &Version,
+    ) -> io::Result<()> {
+        let mut last_put = Some(*ours);
+        for _ in 0..TURNS_MAX {
+            let going_in = self.observe(slot)?;
+            match self.storage.exchange(slot, at) {
+                // Somebody removed it: the name is free, and stays so.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                other => other?,
+            }
+            let came_out = self.observe(slot)?;
+            if unchanged(last_put.as_ref(), came_out.as_ref()) {
+                return Ok(());
+            }
+            last_put = going_in;
+        }
+        Ok(())
+    }
+
+    fn take_back_placed(
+        &self,
+        path: &str,
+        slot: &Location,
+        post: &Recorded,
+        contents: Option<&[(String, Recorded)]>,
+    ) -> io::Result<()> {
+        let at = Location::workspace(path);
+        let ours = match contents {
+            None => self.is_same_object(&at, post)?,
+            Some(contents) => self.is(&at, post)? && self.holds_only(&at, contents)?,
+        };
+        let is_staged_file = contents.is_none() && post.version.kind != ObjectKind::Directory;
+        if !ours || self.storage.observe(slot)?.is_some() {
+            return Ok(());
+        }
+        lenient(self.storage.rename(&at, slot))?;
+        // Look again: what was added between the look and the rename goes back with it.
+        let still = match contents {
+            Some(contents) => self.holds_only(slot, contents)?,
+            None if is_staged_file => self.is_same_object(slot, post)?,
+            None => true,
+        };
+        if !still {
+            lenient(self.storage.rename(slot, &at))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a staged directory holds nothing but what was staged in it; some of that
+    /// may be missing.
+    pub(super) fn holds_only(
+        &self,
+        directory: &Location,
+        contents: &[(String, Recorded)],
+    ) -> io::Result<bool> {
+        let mut directories = vec![""];
+        for (path, recorded) in contents {
+            let at = directory.join(path);
+            let is_there = self.observe(&at)?.is_some();
+            if is_there && !self.is(&at, recorded)? {
+                return Ok(false);
+            }
+            if is_there && recorded.version.kind == ObjectKind::Directory {
+                directories.push(path);
+            }
+        }
+        let known: HashSet<_> = contents.iter().map(|(path, _)| path.as_str()).collect();
+        for relative in directories {
+            let at = match relative {
+                "" => directory.clone(),
+                relative => directory.join(relative),
+            };
+            for raw in self.storage.list(&at)? {
+                let path = String::from_utf8(raw).map(|name| crate::name::join(relative, &name));
+                if !path.is_ok_and(|path| known.contains(path.as_str())) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn observe(&self, at: &Location) -> io::Result<Option<Version>> {
+        Ok(self.storage.observe(at)?.map(|observed| observed.version))
+    }
+
+    fn expect(&self, path: &str, recorded: &Recorded) -> Result<(), CommitError> {
+        let failed = |error| CommitError::of_io("look at", path, error);
+        let at = Location::workspace(path);
+        if self.is(&at, recorded).map_err(failed)? {
+            return Ok(());
+        }
+        let found = self.storage.observe(&at).map_err(failed)?;
+        Err(differs(path, recorded, found.as_ref()))
+    }
+
+    /// Whether the recorded object is at a location, unchanged. An equal digest beats a
+    /// changed time.
+    pub(super) fn is(&self, at: &Location, recorded: &Recorded) -> io::Result<bool> {
+        let Some(found) = self.observe(at)? else {
+            return Ok(false);
+        };
+        if found.same_version(&recorded.version) {
+            return Ok(true);
+        }
+        let same_kind = found.kind == recorded.version.kind
+            && (found.kind != ObjectKind::File || found.mode == recorded.version.mode);
+        match recorded.digest {
+            Some(digest) if same_kind && found.size == recorded.version.size => {
+                Ok(self.storage.digest(at)?.1 == digest)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether the recorded inode is at a location, whatever it holds by now.
+    pub(super) fn is_same_object(&self, at: &Location, recorded: &Recorded) -> io::Result<bool> {
+        let found = self.observe(at)?;
+        Ok(found.is_some_and(|found| found.same_object(&recorded.version)))
+    }
+}
+
+impl Operation {
+    /// The path that it changes.
+    pub(super) fn path(&self) -> &str {
+        match self {
+            Operation::Park { path, .. }
+            | Operation::Rmdir { path, .. }
+            | Operation::Place { path, .. }
+            | Operation::Exchange { path, .. }
+            | Operation::SetTimes { path, .. } => path,
+        }
+    }
+}
+
+fn unchanged(put: Option<&Version>, came_out: Option<&Version>) -> bool {
+    match (put, came_out) {
+        (Some(put), Some(came_out)) => put.same_version(came_out),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn differs(path: &str, expected: &Recorded, found: Option<&Observed>) -> CommitError {
+    let found = found.map(|found| &found.version);
+    conflict(path, expected.version.to_string(), found)
+}
+
+/// While taking back, a name that a person took, or a directory that a person removed,
+/// is theirs.
+fn lenient(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::AlreadyExists
+                    | io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}

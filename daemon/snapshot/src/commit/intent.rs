@@ -1,0 +1,143 @@
+//! The record of a commit: what it does, in order, and how to tell what was done.
+//!
+//! An intent is written durably before the first change of the base; with it and the
+//! slots, a recovery finishes the commit or takes it back. Who keeps intents is not this
+//! crate's business: see [`IntentLog`].
+
+use crate::version::{Timestamp, Version};
+use forerun_types::{CommitId, Digest};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// What a commit is going to do. Opaque to the log: store it as JSON, give it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Version of this format.
+    pub(crate) format: u32,
+    /// Where the slots are.
+    pub(crate) slots: SlotPlace,
+    /// The commit's own directory among the slots.
+    pub(crate) directory: String,
+    /// The operations, in the order of their application.
+    pub(crate) operations: Vec<Operation>,
+}
+
+/// Where staged and displaced objects are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SlotPlace {
+    /// The daemon's state directory.
+    State,
+    /// `.forerun/slots` in the workspace.
+    Workspace,
+}
+
+/// One change of the base; each is a compare-and-swap. Slots are names within the
+/// commit's directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Operation {
+    /// `path` goes into the slot: to be deleted, or to be placed elsewhere.
+    Park {
+        path: String,
+        slot: String,
+        pre: Recorded,
+    },
+    /// The emptied directory at `path` goes away.
+    Rmdir { path: String, pre: RemovedDirectory },
+    /// What is in the slot goes to `path`, where nothing is.
+    Place {
+        slot: String,
+        path: String,
+        post: Recorded,
+        /// What a staged directory contains, relative to it, parents first. `None` for
+        /// a base object that is moved.
+        contents: Option<Vec<(String, Recorded)>>,
+    },
+    /// The slot and `path` change places.
+    Exchange {
+        slot: String,
+        path: String,
+        pre: Recorded,
+        post: Recorded,
+    },
+    /// The directory at `path` gets explicit times.
+    SetTimes {
+        path: String,
+        pre: TimesOf,
+        post: TimesOf,
+    },
+}
+
+/// An object as an intent records it: version, and what its content is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) version: Version,
+    /// Digest of a file's content or of a link's target. `None` for a directory, and
+    /// for a file too large to be read for its removal alone.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// A directory that is removed, with what making it again takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RemovedDirectory {
+    pub(crate) recorded: Recorded,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// A pair of times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TimesOf {
+    pub(crate) accessed: Timestamp,
+    pub(crate) modified: Timestamp,
+}
+
+impl Intent {
+    /// The format that this version writes and reads.
+    pub(crate) const FORMAT: u32 = 1;
+}
+
+/// How an intent ended. It never ends in part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntentState {
+    /// All of it is in the base.
+    Applied,
+    /// None of it is in the base.
+    Reverted,
+}
+
+/// The durable list of intents.
+pub trait IntentLog: Send + Sync {
+    /// Records an intent in one transaction and gives it an id. It is durable when this
+    /// returns: the commit point. An error means that it was not recorded.
+    ///
+    /// # Errors
+    /// If the intent could not be made durable.
+    fn record(&self, workspace: &Path, intent: &Intent) -> Result<CommitId, IntentLogError>;
+
+    /// Records how an intent ended.
+    ///
+    /// # Errors
+    /// If that could not be made durable; the intent then stays unfinished.
+    fn mark(&self, commit: CommitId, state: IntentState) -> Result<(), IntentLogError>;
+
+    /// All intents of a workspace that were recorded and not marked, oldest first.
+    ///
+    /// # Errors
+    /// If they could not be read.
+    fn unfinished(&self, workspace: &Path) -> Result<Vec<(CommitId, Intent)>, IntentLogError>;
+}
+
+/// The log failed; what it failed with is its own.
+#[derive(Debug, thiserror::Error)]
+#[error("the commit log failed")]
+pub struct IntentLogError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+impl IntentLogError {
+    /// Wraps the log's own error, or a text.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> IntentLogError {
+        IntentLogError(error.into())
+    }
+}

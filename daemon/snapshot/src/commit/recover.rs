@@ -1,0 +1,184 @@
+//! Recovery: an intent that was recorded and not marked is finished, or taken back if a
+//! person interfered. Works on what is there alone, and can itself be interrupted.
+//!
+//! Operations are applied in order and taken back in reverse, so what was done is always
+//! a prefix. Each (path, slot) is classified: what is in the slot says whether the
+//! operation took place.
+
+use super::apply::Work;
+use super::error::CommitError;
+use super::intent::{Intent, IntentState, Operation};
+use super::storage::Location;
+use super::validate::conflict;
+use std::collections::HashMap;
+use std::io;
+
+/// What is known of one operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// It did not take place.
+    Pending,
+    /// It took place; what a person did to the object since is theirs.
+    Done,
+    /// It took place, but what it displaced is not what was recorded.
+    Displaced,
+    /// It did not take place, and can not.
+    Blocked,
+    /// Nothing says whether it took place.
+    Unknown,
+}
+
+impl Work<'_> {
+    /// Brings an intent to its end; tells which, and why it was taken back.
+    pub(super) fn finish_or_revert(
+        &self,
+        intent: &Intent,
+    ) -> Result<(IntentState, Option<String>), CommitError> {
+        match self.roll_forward(intent) {
+            Ok(()) => Ok((IntentState::Applied, None)),
+            Err(error @ (CommitError::Conflict { .. } | CommitError::Unwritable { .. })) => {
+                self.roll_back(intent)?;
+                Ok((IntentState::Reverted, Some(error.to_string())))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn roll_forward(&self, intent: &Intent) -> Result<(), CommitError> {
+        let operations = &intent.operations;
+        let placed = intent.placed_slots();
+        let classify = |operation: &Operation| {
+            self.classify(&placed, operation)
+                .map_err(|error| CommitError::of_io("look at", operation.path(), error))
+        };
+        let classes = operations
+            .iter()
+            .map(classify)
+            .collect::<Result<Vec<_>, _>>()?;
+        // The last operation that certainly took place: all before it did, too.
+        let reached = classes
+            .iter()
+            .zip(operations)
+            .rposition(|(class, operation)| {
+                let certain = !matches!(
+                    operation,
+                    Operation::Rmdir { .. } | Operation::SetTimes { .. }
+                );
+                certain && matches!(class, Class::Done | Class::Displaced)
+            })
+            .map_or(0, |last| last + 1);
+        for (index, operation) in operations.iter().enumerate() {
+            // Anew: what was applied just now decides what can be known of the next.
+            match classify(operation)? {
+                Class::Done => {}
+                Class::Unknown if index < reached => {}
+                Class::Pending => self.apply(operation)?,
+                Class::Displaced | Class::Blocked | Class::Unknown => {
+                    let expected = "what the commit was recorded with".to_owned();
+                    let found = self.storage.observe(&Location::workspace(operation.path()));
+                    let found = found.ok().flatten().map(|found| found.version);
+                    return Err(conflict(operation.path(), expected, found.as_ref()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything back that took place.
+    pub(super) fn roll_back(&self, intent: &Intent) -> Result<(), CommitError> {
+        let placed = intent.placed_slots();
+        for operation in intent.operations.iter().rev() {
+            let path = operation.path();
+            let failed = |error| CommitError::of_io("restore", path, error);
+            match (
+                self.classify(&placed, operation).map_err(failed)?,
+                operation,
+            ) {
+                (
+                    Class::Displaced,
+                    Operation::Exchange {
+                        slot, path, post, ..
+                    },
+                ) => {
+                    let (at, slot) = (Location::workspace(path), self.slot(slot));
+                    self.swap_back(&at, &slot, &post.version).map_err(failed)?;
+                }
+                (Class::Done | Class::Displaced, operation) => {
+                    self.take_back(operation).map_err(failed)?;
+                }
+                (Class::Pending | Class::Blocked | Class::Unknown, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// `placed` tells where what is in a slot goes.
+    fn classify(&self, placed: &HashMap<&str, &str>, operation: &Operation) -> io::Result<Class> {
+        let at = Location::workspace(operation.path());
+        let is_there = |at: &Location| Ok::<_, io::Error>(self.storage.observe(at)?.is_some());
+        Ok(match operation {
+            Operation::Exchange {
+                slot, pre, post, ..
+            } => {
+                let slot = self.slot(slot);
+                if !is_there(&slot)? {
+                    match self.is_same_object(&at, post)? {
+                        true => Class::Done,
+                        false => Class::Unknown,
+                    }
+                } else if self.is(&slot, post)? && !self.is_same_object(&at, post)? {
+                    match self.is(&at, pre)? {
+                        true => Class::Pending,
+                        false => Class::Blocked,
+                    }
+                } else if self.is(&slot, pre)? {
+                    Class::Done
+                } else if self.is_same_object(&at, post)? {
+                    Class::Displaced
+                } else {
+                    // Both are foreign: the newer one is at the path and stays there.
+                    Class::Blocked
+                }
+            }
+            Operation::Park { slot, pre, .. } => {
+                let parked = self.slot(slot);
+                if is_there(&parked)? {
+                    match self.is(&parked, pre)? {
+                        true => Class::Done,
+                        false => Class::Displaced,
+                    }
+                } else if self.is(&at, pre)? {
+                    Class::Pending
+                } else {
+                    match placed.get(slot.as_str()) {
+                        Some(to) if self.is_same_object(&Location::workspace(*to), pre)? => {
+                            Class::Done
+                        }
+                        _ => Class::Unknown,
+                    }
+                }
+            }
+            Operation::Rmdir { pre, .. } => match self.storage.observe(&at)? {
+                None => Class::Done,
+                Some(found) if found.version.same_object(&pre.recorded.version) => Class::Pending,
+                Some(_) => Class::Unknown,
+            },
+            Operation::Place { slot, post, .. } => {
+                if is_there(&self.slot(slot))? {
+                    match is_there(&at)? {
+                        true => Class::Blocked,
+                        false => Class::Pending,
+                    }
+                } else if self.is_same_object(&at, post)? {
+                    Class::Done
+                } else {
+                    Class::Unknown
+                }
+            }
+            Operation::SetTimes { post, .. } => match self.storage.observe(&at)? {
+                Some(found) if found.version.modified == post.modified => Class::Done,
+                _ => Class::Pending,
+            },
+        })
+    }
+}

@@ -1,0 +1,427 @@
+//! Slots: where staged and displaced objects are kept during a commit, and how they are
+//! cleared.
+//!
+//! **Invariant**: an object in a slot is unlinked only after it was found to be what was
+//! staged, or the recorded version that a finished commit displaced. Anything else goes
+//! to `.forerun/conflicts` in the workspace and is reported.
+
+use super::KeptCopy;
+use super::apply::Work;
+use super::error::CommitError;
+use super::intent::{Intent, IntentState, Operation, Recorded, SlotPlace};
+use super::storage::{Attributes, Location, Place, Storage};
+use crate::name::OWN_DIRECTORY;
+use crate::version::ObjectKind;
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+/// What `.forerun` hides from git: only what belongs to one machine.
+const IGNORED: &[u8] = b"/slots\n/conflicts\n/id\n";
+/// Copy of the intent beside its slots, so that slots that nobody knows of any more can
+/// be classified.
+const MANIFEST: &str = "intent";
+/// Longest manifest that is read back; one line an operation is far below it.
+const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+/// Ends the name of a slot directory whose commit is finished.
+const FINISHED: &str = ".finished";
+/// Most names that are tried for a copy in the conflicts directory.
+const COPY_NAMES_MAX: u32 = 10_000;
+
+/// Where the slots of a place are.
+pub(super) fn root(place: SlotPlace) -> Location {
+    match place {
+        SlotPlace::State => Location {
+            place: Place::State,
+            path: String::new(),
+        },
+        SlotPlace::Workspace => Location::workspace(format!("{OWN_DIRECTORY}/slots")),
+    }
+}
+
+/// Finds a place for slots on the workspace's mount where objects can be exchanged: the
+/// state directory, so that the workspace stays clean, else `.forerun`.
+pub(super) fn choose(storage: &dyn Storage) -> Result<SlotPlace, CommitError> {
+    let state = root(SlotPlace::State);
+    let workspace = Location::workspace("");
+    let in_state = storage.make_own_directory(&state).is_ok()
+        && storage.same_mount(&state, &workspace).unwrap_or(false)
+        && can_exchange(storage, &state).is_ok();
+    if in_state {
+        return Ok(SlotPlace::State);
+    }
+    let slots = root(SlotPlace::Workspace);
+    make_own(storage, &slots).map_err(|error| CommitError::of_io("make", &slots.path, error))?;
+    can_exchange(storage, &slots).map_err(CommitError::UnsupportedFileSystem)?;
+    Ok(SlotPlace::Workspace)
+}
+
+/// Lets two files change places, to see whether the file system can.
+fn can_exchange(storage: &dyn Storage, slots: &Location) -> io::Result<()> {
+    let files = [slots.join("probe-a"), slots.join("probe-b")];
+    // A crash may have left them behind; they are empty.
+    for file in &files {
+        if storage.observe(file)?.is_some() {
+            storage.remove_file(file)?;
+        }
+    }
+    let attributes = Attributes {
+        mode: 0o600,
+        ..Attributes::default()
+    };
+    for file in &files {
+        storage.write_file(file, 0, &mut std::iter::empty(), &attributes)?;
+    }
+    let result = storage.exchange(&files[0], &files[1]);
+    for file in &files {
+        storage.remove_file(file)?;
+    }
+    result
+}
+
+/// Makes a directory in `.forerun`, and what keeps git from seeing it.
+fn make_own(storage: &dyn Storage, directory: &Location) -> io::Result<()> {
+    let own = Location::workspace(OWN_DIRECTORY);
+    storage.make_own_directory(&own)?;
+    let ignore = own.join(".gitignore");
+    if storage.observe(&ignore)?.is_none() {
+        let attributes = Attributes {
+            mode: 0o600,
+            ..Attributes::default()
+        };
+        let mut pieces = std::iter::once((0, IGNORED));
+        storage.write_file(&ignore, IGNORED.len() as u64, &mut pieces, &attributes)?;
+    }
+    storage.make_own_directory(directory)
+}
+
+/// Writes the intent beside its slots; the last step of staging.
+pub(super) fn write_manifest(
+    storage: &dyn Storage,
+    directory: &Location,
+    intent: &Intent,
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec(intent).map_err(io::Error::other)?;
+    let attributes = Attributes {
+        mode: 0o600,
+        ..Attributes::default()
+    };
+    let at = directory.join(MANIFEST);
+    let mut pieces = std::iter::once((0, bytes.as_slice()));
+    storage.write_file(&at, bytes.len() as u64, &mut pieces, &attributes)?;
+    storage.sync_directory(directory)
+}
+
+/// What a slot may hold once its commit has ended.
+struct Expected<'a> {
+    slot: &'a str,
+    path: &'a str,
+    staged: Option<&'a Recorded>,
+    /// Of a staged directory.
+    contents: Option<&'a [(String, Recorded)]>,
+    displaced: Option<&'a Recorded>,
+}
+
+fn expected(operation: &Operation) -> Option<Expected<'_>> {
+    match operation {
+        Operation::Park { slot, path, pre } => Some(Expected {
+            slot,
+            path,
+            staged: None,
+            contents: None,
+            displaced: Some(pre),
+        }),
+        Operation::Exchange {
+            slot,
+            path,
+            pre,
+            post,
+        } => Some(Expected {
+            slot,
+            path,
+            staged: Some(post),
+            contents: None,
+            displaced: Some(pre),
+        }),
+        Operation::Place {
+            slot,
+            path,
+            post,
+            contents,
+        } if contents.is_some() || post.version.kind != ObjectKind::Directory => Some(Expected {
+            slot,
+            path,
+            staged: Some(post),
+            contents: contents.as_deref(),
+            displaced: None,
+        }),
+        Operation::Place { .. } | Operation::Rmdir { .. } | Operation::SetTimes { .. } => None,
+    }
+}
+
+impl Work<'_> {
+    /// Moves everything out of the slots that is neither ours nor, after a commit that
+    /// was applied, the version that it displaced.
+    pub(super) fn keep_foreign(
+        &self,
+        intent: &Intent,
+        state: Option<IntentState>,
+        label: &str,
+    ) -> io::Result<Vec<KeptCopy>> {
+        let mut kept = Vec::new();
+        let parked: HashSet<_> = intent.parked_slots().collect();
+        let placed = intent.placed_slots();
+        for expected in intent.operations.iter().filter_map(expected) {
+            let slot = self.slot(expected.slot);
+            let Some(found) = self.storage.observe(&slot)? else {
+                continue;
+            };
+            let moved_elsewhere =
+                parked.contains(expected.slot) && placed.contains_key(expected.slot);
+            let ours = match expected.staged {
+                Some(post) if !moved_elsewhere => {
+                    self.is_exactly(&slot, post)?
+                        && expected.contents.is_none_or(|contents| {
+                            self.holds_only(&slot, contents).unwrap_or(false)
+                        })
+                }
+                _ => false,
+            };
+            let displaced = match expected.displaced {
+                Some(pre)
+                    if state == Some(IntentState::Applied)
+                        && !moved_elsewhere
+                        && found.version.kind != ObjectKind::Directory =>
+                {
+                    self.is_exactly(&slot, pre)?
+                }
+                _ => false,
+            };
+            if !ours && !displaced {
+                let copy = self.keep(&slot, expected.path, label)?;
+                kept.push(KeptCopy {
+                    path: expected.path.to_owned(),
+                    copy,
+                });
+            }
+        }
+        Ok(kept)
+    }
+
+    /// As [`Work::is`], and its content was read again: a program that had the file open
+    /// may have written to it after it was displaced.
+    fn is_exactly(&self, at: &Location, recorded: &Recorded) -> io::Result<bool> {
+        if !self.is(at, recorded)? {
+            return Ok(false);
+        }
+        match recorded.digest {
+            Some(digest) => match self.storage.digest(at) {
+                Ok((_, found)) => Ok(found == digest),
+                Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Ok(false),
+                Err(error) => Err(error),
+            },
+            None => Ok(true),
+        }
+    }
+
+    /// Moves an object to the conflicts directory; returns its path in the workspace.
+    fn keep(&self, slot: &Location, path: &str, label: &str) -> io::Result<String> {
+        let (directory, name) = crate::name::split(path);
+        let base = format!("{OWN_DIRECTORY}/conflicts/{label}");
+        let directory = Location::workspace(crate::name::join(&base, directory));
+        let directory = Location::workspace(directory.path.trim_end_matches('/'));
+        make_own(self.storage, &directory)?;
+        for attempt in 0..COPY_NAMES_MAX {
+            let copy = match attempt {
+                0 => directory.join(name),
+                attempt => directory.join(&format!("{name}~{attempt}")),
+            };
+            match self.storage.rename(slot, &copy) {
+                Ok(()) => {
+                    tracing::warn!(path, copy = copy.path, "kept a foreign version");
+                    return Ok(copy.path);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Removes the slots of an intent that has ended; what is foreign was kept before.
+    /// What was written to since then, by a program that still had it open, is kept now.
+    pub(super) fn clear(&self, intent: &Intent, label: &str) -> io::Result<()> {
+        for expected in intent.operations.iter().filter_map(expected) {
+            let slot = self.slot(expected.slot);
+            if let Some(contents) = expected.contents {
+                self.clear_tree(&slot, contents)?;
+                continue;
+            }
+            let known = [expected.staged, expected.displaced];
+            let mut is_known = self.storage.observe(&slot)?.is_none();
+            for recorded in known.into_iter().flatten() {
+                is_known = is_known || self.is(&slot, recorded)?;
+            }
+            if is_known {
+                absent_is_fine(self.storage.remove_file(&slot))?;
+            } else {
+                self.keep(&slot, expected.path, label)?;
+            }
+        }
+        self.clear_directory()
+    }
+
+    fn clear_tree(&self, slot: &Location, contents: &[(String, Recorded)]) -> io::Result<()> {
+        for (path, recorded) in contents.iter().rev() {
+            let at = slot.join(path);
+            absent_is_fine(match recorded.version.kind {
+                ObjectKind::Directory => self.storage.remove_directory(&at),
+                _ => self.storage.remove_file(&at),
+            })?;
+        }
+        absent_is_fine(self.storage.remove_directory(slot))
+    }
+
+    fn clear_directory(&self) -> io::Result<()> {
+        absent_is_fine(self.storage.remove_file(&self.slot(MANIFEST)))?;
+        absent_is_fine(self.storage.remove_directory(&self.slots))
+    }
+
+    /// Marks the slots as those of a commit whose every operation is durably applied.
+    /// Idempotent. Before the intent is marked, so that displaced objects beside an
+    /// unmarked name belong to a commit that nobody finished.
+    pub(super) fn mark_finished(self) -> io::Result<Self> {
+        let finished = self.finished();
+        if self.storage.observe(&finished.slots)?.is_none() {
+            self.storage.rename(&self.slots, &finished.slots)?;
+        }
+        Ok(finished)
+    }
+
+    /// Whether the slots are marked so.
+    pub(super) fn is_finished(&self) -> io::Result<bool> {
+        Ok(self.storage.observe(&self.finished().slots)?.is_some())
+    }
+
+    fn finished(&self) -> Self {
+        Work {
+            storage: self.storage,
+            slots: Location {
+                place: self.slots.place,
+                path: format!("{}{FINISHED}", self.slots.path),
+            },
+        }
+    }
+}
+
+/// Clears slot directories that no unfinished intent owns: of a commit that was never
+/// recorded, or that was finished and not cleared. If the log lost an intent, what its
+/// commit displaced is kept.
+pub(super) fn clear_orphans(
+    storage: &dyn Storage,
+    place: SlotPlace,
+    owned: &[&str],
+) -> io::Result<Vec<KeptCopy>> {
+    let root = root(place);
+    let mut kept = Vec::new();
+    let names = match storage.observe(&root)? {
+        Some(_) => storage.list(&root)?,
+        None => return Ok(kept),
+    };
+    for name in names
+        .into_iter()
+        .filter_map(|raw| String::from_utf8(raw).ok())
+    {
+        if owned.contains(&name.strip_suffix(FINISHED).unwrap_or(&name)) {
+            continue;
+        }
+        let work = Work {
+            storage,
+            slots: root.join(&name),
+        };
+        let manifest = work.slot(MANIFEST);
+        let intent = match storage.observe(&manifest)? {
+            None => None,
+            Some(_) => storage
+                .read(&manifest, MANIFEST_BYTES_MAX)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<Intent>(&bytes).ok()),
+        };
+        match intent {
+            Some(intent) => {
+                let state = name.ends_with(FINISHED).then_some(IntentState::Applied);
+                kept.extend(work.keep_foreign(&intent, state, &name)?);
+                work.clear(&intent, &name)?;
+            }
+            // Staging did not end, so nothing in it was ever in the workspace.
+            None => clear_staging(storage, &work.slots)?,
+        }
+    }
+    Ok(kept)
+}
+
+/// Removes a directory in which only staging wrote.
+pub(super) fn clear_staging(storage: &dyn Storage, directory: &Location) -> io::Result<()> {
+    let Some(found) = storage.observe(directory)? else {
+        return Ok(());
+    };
+    if found.version.kind != ObjectKind::Directory {
+        return absent_is_fine(storage.remove_file(directory));
+    }
+    for raw in storage.list(directory)? {
+        let name = String::from_utf8(raw).map_err(|_| io::ErrorKind::InvalidData)?;
+        clear_staging(storage, &directory.join(&name))?;
+    }
+    absent_is_fine(storage.remove_directory(directory))
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+impl Intent {
+    fn parked_slots(&self) -> impl Iterator<Item = &str> {
+        self.operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Operation::Park { slot, .. } => Some(slot.as_str()),
+                _ => None,
+            })
+    }
+
+    /// Where a base object or a staged file goes from its slot, by slot.
+    pub(super) fn placed_slots(&self) -> HashMap<&str, &str> {
+        let placed = self
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Operation::Place {
+                    slot,
+                    path,
+                    contents: None,
+                    ..
+                } => Some((slot.as_str(), path.as_str())),
+                _ => None,
+            });
+        placed.collect()
+    }
+
+    /// Base paths that it removes, and those that it moves, from and to.
+    pub(super) fn moves(&self) -> (Vec<&str>, Vec<(&str, &str)>) {
+        let placed = self.placed_slots();
+        let (mut removed, mut moved) = (Vec::new(), Vec::new());
+        for operation in &self.operations {
+            match operation {
+                Operation::Rmdir { path, .. } => removed.push(path.as_str()),
+                Operation::Park { path, slot, .. } => match placed.get(slot.as_str()) {
+                    Some(to) => moved.push((path.as_str(), *to)),
+                    None => removed.push(path.as_str()),
+                },
+                _ => {}
+            }
+        }
+        (removed, moved)
+    }
+}

@@ -1,0 +1,297 @@
+//! Staging: everything that a commit will put into the base is written to slots first,
+//! durably, and the operations are planned.
+
+use super::error::CommitError;
+use super::intent::{Operation, Recorded};
+use super::storage::{Attributes, Hold, Location};
+use super::validate::{Found, Gone, times_of};
+use crate::Delta;
+use crate::delta::{Placed, What};
+use crate::name;
+use crate::version::{ObjectKind, Version};
+use crate::workspace::Inner;
+use forerun_types::Digest;
+use std::collections::HashMap;
+use std::io;
+
+/// The planned operations, and what keeps the staged objects alive.
+pub(super) struct Staged {
+    pub(super) operations: Vec<Operation>,
+    pub(super) holds: Vec<Box<dyn Hold>>,
+}
+
+/// Writes slots below `directory`, which exists and is empty.
+pub(super) fn stage(
+    inner: &Inner,
+    delta: &Delta,
+    found: &Found,
+    directory: &Location,
+) -> Result<Staged, CommitError> {
+    let mut stage = Stage {
+        inner,
+        found,
+        directory,
+        slots: 0,
+        parked: HashMap::new(),
+        trees: HashMap::new(),
+        groups: HashMap::new(),
+        staged: Staged {
+            operations: Vec::new(),
+            holds: Vec::new(),
+        },
+    };
+    for removed in delta.removed() {
+        stage.remove(&removed.path, removed.moved_to.is_some())?;
+    }
+    for placed in delta.placed() {
+        stage.place(placed)?;
+    }
+    // Placing into a directory changes its times, so explicit ones come last.
+    for placed in delta.placed().iter().rev() {
+        stage.set_times(placed)?;
+    }
+    stage.sync()?;
+    Ok(stage.staged)
+}
+
+struct Stage<'a> {
+    inner: &'a Inner,
+    found: &'a Found,
+    directory: &'a Location,
+    slots: usize,
+    /// Slots of objects that are moved, by their path before.
+    parked: HashMap<&'a str, String>,
+    /// New directories by their path after: where they are staged, which operation
+    /// places them, and the path that this one is relative to.
+    trees: HashMap<&'a str, Tree>,
+    /// The first slot of each group of hard links.
+    groups: HashMap<u32, Location>,
+    staged: Staged,
+}
+
+#[derive(Clone)]
+struct Tree {
+    at: Location,
+    operation: usize,
+    root: String,
+}
+
+impl<'a> Stage<'a> {
+    fn slot(&mut self) -> String {
+        self.slots += 1;
+        format!("s{}", self.slots)
+    }
+
+    fn remove(&mut self, path: &'a str, is_moved: bool) -> Result<(), CommitError> {
+        let gone = self.found.removed.get(path);
+        let operation = match gone.ok_or_else(|| unplanned(path))? {
+            Gone::Emptied(pre) => Operation::Rmdir {
+                path: path.to_owned(),
+                pre: pre.clone(),
+            },
+            Gone::Parked(pre) => {
+                let slot = self.slot();
+                if is_moved {
+                    self.parked.insert(path, slot.clone());
+                }
+                Operation::Park {
+                    path: path.to_owned(),
+                    slot,
+                    pre: pre.clone(),
+                }
+            }
+        };
+        self.staged.operations.push(operation);
+        Ok(())
+    }
+
+    fn place(&mut self, placed: &'a Placed) -> Result<(), CommitError> {
+        let path = placed.path.as_str();
+        match &placed.what {
+            What::Times { .. } => Ok(()),
+            What::Moved { from, .. } => {
+                let slot = self.parked.get(from.as_str()).cloned();
+                let slot = slot.ok_or_else(|| unplanned(path))?;
+                let post = match self.found.removed.get(from) {
+                    Some(Gone::Parked(pre)) => pre.clone(),
+                    _ => return Err(unplanned(path)),
+                };
+                self.staged.operations.push(Operation::Place {
+                    slot,
+                    path: path.to_owned(),
+                    post,
+                    contents: None,
+                });
+                Ok(())
+            }
+            what => {
+                let (directory, name) = name::split(path);
+                let tree = self.trees.get(directory).cloned();
+                let (slot, at) = match &tree {
+                    Some(tree) => (String::new(), tree.at.join(name)),
+                    None => {
+                        let slot = self.slot();
+                        let at = self.directory.join(&slot);
+                        (slot, at)
+                    }
+                };
+                self.write(path, what, &at)?;
+                let digest = what.digest();
+                let post = self.record(path, &at, digest)?;
+                let operation = match &tree {
+                    Some(tree) => {
+                        let relative = path[tree.root.len() + 1..].to_owned();
+                        if let Some(Operation::Place {
+                            contents: Some(contents),
+                            ..
+                        }) = self.staged.operations.get_mut(tree.operation)
+                        {
+                            contents.push((relative, post));
+                        }
+                        tree.operation
+                    }
+                    None => {
+                        self.staged.operations.push(self.swap_in(path, slot, post));
+                        self.staged.operations.len() - 1
+                    }
+                };
+                if let What::Directory { .. } = what {
+                    let root = tree.map_or_else(|| path.to_owned(), |tree| tree.root);
+                    self.trees.insert(
+                        path,
+                        Tree {
+                            at,
+                            operation,
+                            root,
+                        },
+                    );
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// How a staged object gets to its path.
+    fn swap_in(&self, path: &str, slot: String, post: Recorded) -> Operation {
+        let path = path.to_owned();
+        match self.found.replaced.get(&path) {
+            Some((_, pre)) => Operation::Exchange {
+                slot,
+                path,
+                pre: pre.clone(),
+                post,
+            },
+            None => Operation::Place {
+                slot,
+                path,
+                contents: (post.version.kind == ObjectKind::Directory).then(Vec::new),
+                post,
+            },
+        }
+    }
+
+    fn write(&mut self, path: &str, what: &What, at: &Location) -> Result<(), CommitError> {
+        let storage = &*self.inner.storage;
+        let failed = |error: io::Error| staging_failed(path, error);
+        match what {
+            What::File {
+                content,
+                mode,
+                times,
+                group,
+                ..
+            } => {
+                if let Some(first) = group.and_then(|group| self.groups.get(&group)) {
+                    return storage.link(first, at).map_err(failed);
+                }
+                let replaced = self.found.replaced.get(path);
+                let like = replaced
+                    .filter(|(_, pre)| pre.version.kind == ObjectKind::File)
+                    .map(|(location, _)| location.clone());
+                let attributes = Attributes {
+                    mode: mode.unwrap_or(self.inner.default_modes.0),
+                    times: times.map(|times| (times.accessed, times.modified)),
+                    like,
+                };
+                let hold = storage
+                    .write_file(at, content.len(), &mut content.extents(), &attributes)
+                    .map_err(failed)?;
+                self.staged.holds.push(hold);
+                if let Some(group) = group {
+                    self.groups.insert(*group, at.clone());
+                }
+                Ok(())
+            }
+            What::Symlink { target, times, .. } => {
+                let times = times.map(|times| (times.accessed, times.modified));
+                storage.make_symlink(at, target, times).map_err(failed)
+            }
+            What::Directory { .. } => storage
+                .make_directory(at, self.inner.default_modes.1, None)
+                .map_err(failed),
+            What::Moved { .. } | What::Times { .. } => Err(unplanned(path)),
+        }
+    }
+
+    fn record(
+        &self,
+        path: &str,
+        at: &Location,
+        digest: Option<Digest>,
+    ) -> Result<Recorded, CommitError> {
+        let observed = self.inner.storage.observe(at);
+        let observed = observed.map_err(|error| staging_failed(path, error))?;
+        let version: Version = observed.ok_or_else(|| unplanned(path))?.version;
+        Ok(Recorded { version, digest })
+    }
+
+    fn set_times(&mut self, placed: &Placed) -> Result<(), CommitError> {
+        let path = &placed.path;
+        let times = match &placed.what {
+            What::Times { times } => Some(*times),
+            What::Directory { times } | What::Moved { times, .. } => *times,
+            What::File { .. } | What::Symlink { .. } => None,
+        };
+        let Some(post) = times else {
+            return Ok(());
+        };
+        let pre = match (self.found.times.get(path), &placed.what) {
+            (Some(pre), _) => *pre,
+            (None, What::Moved { from, .. }) => {
+                let at = Location::workspace(from);
+                let observed = self.inner.storage.observe(&at);
+                let observed = observed.map_err(|error| staging_failed(from, error))?;
+                times_of(&observed.ok_or_else(|| unplanned(from))?)
+            }
+            (None, _) => post,
+        };
+        self.staged.operations.push(Operation::SetTimes {
+            path: path.clone(),
+            pre,
+            post,
+        });
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), CommitError> {
+        let trees = self.trees.values().map(|tree| &tree.at);
+        for at in trees.chain([self.directory]) {
+            let synced = self.inner.storage.sync_directory(at);
+            synced.map_err(|error| staging_failed(&at.path, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Staging writes nothing but slots, so whatever fails there is no conflict, unless the
+/// file that is to be replaced went away while its attributes were read.
+fn staging_failed(path: &str, error: io::Error) -> CommitError {
+    CommitError::of_io("stage", path, error)
+}
+
+/// Something was placed that was not validated: a delta that contradicts itself.
+fn unplanned(path: &str) -> CommitError {
+    CommitError::Malformed {
+        reason: format!("contradictory changes at {path:?}"),
+    }
+}

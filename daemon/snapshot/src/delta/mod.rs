@@ -1,0 +1,262 @@
+//! A delta: the net difference between two versions of a workspace, as paths, with what
+//! the base is expected to hold where it applies.
+//!
+//! **Invariants** (of one that was frozen, and of one that passed [`Delta::from_bytes`])
+//! - Every path is proper ([`name::is_proper_path`]) and appears at most once on each
+//!   side.
+//! - Removed objects are listed children first, with their paths before; placed ones
+//!   parents first, with their paths after. Every move is on both sides.
+
+mod bytes;
+mod diff;
+
+use crate::commit::intent::TimesOf;
+use crate::content::Content;
+use crate::name;
+use crate::seen::Lineage;
+use crate::version::{ObjectKind, Version};
+pub use bytes::DeltaParseError;
+pub use forerun_types::FileDiff;
+use forerun_types::{ChangeKind, Digest, Hasher, PathChange};
+use std::sync::{Arc, Weak};
+
+/// The net changes of a step, or of a session. Cheap to clone.
+#[derive(Clone)]
+pub struct Delta {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    removed: Vec<Removed>,
+    placed: Vec<Placed>,
+    digest: Digest,
+    changes: Digest,
+    /// The version that these changes lead to, if it was made in this process.
+    lineage: Weak<Lineage>,
+}
+
+/// An object that is no longer at its path.
+#[derive(Clone)]
+pub(crate) struct Removed {
+    pub(crate) path: String,
+    pub(crate) pre: Pre,
+    /// Where it is placed; `None` if it is deleted.
+    pub(crate) moved_to: Option<String>,
+}
+
+/// An object that is to be at a path.
+#[derive(Clone)]
+pub(crate) struct Placed {
+    pub(crate) path: String,
+    pub(crate) what: What,
+}
+
+#[derive(Clone)]
+pub(crate) enum What {
+    /// The object that was at `from`.
+    Moved {
+        from: String,
+        times: Option<TimesOf>,
+    },
+    File {
+        content: Content,
+        /// `None` for the default of a new file.
+        mode: Option<u32>,
+        times: Option<TimesOf>,
+        /// Files of one group are one file with several names.
+        group: Option<u32>,
+        replaces: Option<Pre>,
+    },
+    Symlink {
+        target: String,
+        times: Option<TimesOf>,
+        replaces: Option<Pre>,
+    },
+    Directory {
+        times: Option<TimesOf>,
+    },
+    /// A directory that stays gets explicit times.
+    Times {
+        times: TimesOf,
+    },
+}
+
+/// What the base is expected to hold at a path.
+#[derive(Clone)]
+pub(crate) struct Pre {
+    pub(crate) kind: ObjectKind,
+    /// As it was seen in the base. `None` if an ancestor made it.
+    pub(crate) version: Option<Version>,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) mode: Option<u32>,
+    /// Its content, if that is at hand: for showing what changed.
+    pub(crate) old: Option<Content>,
+}
+
+impl Delta {
+    pub(crate) fn new(
+        removed: Vec<Removed>,
+        placed: Vec<Placed>,
+        lineage: Option<Arc<Lineage>>,
+    ) -> Delta {
+        let changes = changes(&removed, &placed);
+        let digest = bytes::digest(&removed, &placed, &changes);
+        Delta {
+            parts: Arc::new(Parts {
+                removed,
+                placed,
+                digest,
+                changes,
+                lineage: lineage.map_or_else(Weak::new, |lineage| Arc::downgrade(&lineage)),
+            }),
+        }
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.parts.removed.is_empty() && self.parts.placed.is_empty()
+    }
+
+    /// The identity of the delta, expectations included: what a verdict binds to.
+    pub fn digest(&self) -> Digest {
+        self.parts.digest
+    }
+
+    /// What is changed, in canonical order of paths: equal for two deltas that leave the
+    /// same behind. Times count only if a tool set them.
+    pub fn changes(&self) -> Digest {
+        self.parts.changes
+    }
+
+    /// The changed paths, in order. What lies in a directory that was moved is not
+    /// listed.
+    pub fn changed(&self) -> Vec<PathChange> {
+        let deleted = self
+            .removed()
+            .iter()
+            .filter(|removed| removed.moved_to.is_none())
+            .map(|removed| PathChange {
+                path: removed.path.clone(),
+                kind: ChangeKind::Deleted,
+            });
+        let placed = self.placed().iter().map(|placed| PathChange {
+            path: placed.path.clone(),
+            kind: placed.what.change(),
+        });
+        let mut changed: Vec<_> = deleted.chain(placed).collect();
+        changed.sort_by(|a, b| name::order(&a.path, &b.path));
+        changed
+    }
+
+    /// What is changed, for reading: one entry for each of [`Delta::changed`]. A delta
+    /// that was read from bytes does not know the previous contents; graft it onto a
+    /// snapshot and ask that.
+    pub fn diff(&self) -> Vec<FileDiff> {
+        diff::diff(self)
+    }
+
+    pub(crate) fn removed(&self) -> &[Removed] {
+        &self.parts.removed
+    }
+
+    pub(crate) fn placed(&self) -> &[Placed] {
+        &self.parts.placed
+    }
+
+    /// The base holds these changes: what was seen to make them no longer binds.
+    pub(crate) fn verify(&self) {
+        if let Some(lineage) = self.parts.lineage.upgrade() {
+            lineage.verify();
+        }
+    }
+}
+
+impl std::fmt::Debug for Delta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delta")
+            .field("digest", &self.digest())
+            .field("changed", &self.changed())
+            .finish()
+    }
+}
+
+impl What {
+    pub(crate) fn is_moved(&self) -> bool {
+        matches!(self, What::Moved { .. })
+    }
+
+    pub(crate) fn replaces(&self) -> Option<&Pre> {
+        match self {
+            What::File { replaces, .. } | What::Symlink { replaces, .. } => replaces.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn change(&self) -> ChangeKind {
+        match self {
+            What::Moved { from, .. } => ChangeKind::Renamed { from: from.clone() },
+            What::Directory { .. } => ChangeKind::Created,
+            What::Times { .. } => ChangeKind::Attributes,
+            What::File { .. } | What::Symlink { .. } => match self.replaces() {
+                None => ChangeKind::Created,
+                Some(pre) if pre.kind == self.kind() && pre.digest == self.digest() => {
+                    ChangeKind::Attributes
+                }
+                Some(_) => ChangeKind::Modified,
+            },
+        }
+    }
+
+    fn kind(&self) -> ObjectKind {
+        match self {
+            What::Symlink { .. } => ObjectKind::Symlink,
+            What::Directory { .. } | What::Times { .. } => ObjectKind::Directory,
+            What::File { .. } | What::Moved { .. } => ObjectKind::File,
+        }
+    }
+
+    /// Digest of a file's content or of a link's target.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match self {
+            What::File { content, .. } => Some(content.digest()),
+            What::Symlink { target, .. } => Some(Digest::of(target)),
+            _ => None,
+        }
+    }
+}
+
+/// Digest of the net changes alone.
+fn changes(removed: &[Removed], placed: &[Placed]) -> Digest {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for removed in removed.iter().filter(|removed| removed.moved_to.is_none()) {
+        lines.push((&removed.path, "deleted".into()));
+    }
+    for Placed { path, what } in placed {
+        let (text, times) = match what {
+            What::Moved { from, times } => (format!("moved {from}"), times),
+            What::Directory { times } => ("directory".into(), times),
+            What::Times { times } => ("times".into(), &Some(*times)),
+            What::Symlink { target, times, .. } => (format!("link {target}"), times),
+            What::File {
+                content,
+                mode,
+                times,
+                group,
+                replaces,
+            } => {
+                let old = replaces.as_ref().and_then(|pre| pre.mode);
+                let mode = mode.filter(|mode| Some(*mode) != old);
+                let digest = content.digest();
+                (format!("file {digest} {mode:?} {group:?}"), times)
+            }
+        };
+        lines.push((path, format!("{text} {times:?}")));
+    }
+    lines.sort_by(|(a, x), (b, y)| name::order(a, b).then_with(|| x.cmp(y)));
+    lines
+        .iter()
+        .fold(Hasher::new("forerun changes v1"), |hasher, (path, line)| {
+            hasher.field(path).field(line)
+        })
+        .finish()
+}

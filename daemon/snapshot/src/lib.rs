@@ -1,0 +1,44 @@
+//! The state of a workspace: immutable snapshots, branches that tools change, deltas,
+//! and the committer, the only code that ever writes to the workspace.
+//!
+//! A [`Workspace`] is a real directory (the *base*), held by capability. A [`Snapshot`]
+//! is the base seen through a persistent inode table of changes; a [`Branch`] is a
+//! mutable snapshot, owned by one sandbox, made in O(1). Freezing a branch gives a new
+//! snapshot and the [`Delta`] against its parent. [`Workspace::commit`] puts a delta
+//! into the base: validated, staged, recorded, then applied operation by operation,
+//! each a compare-and-swap against what a person may have done meanwhile.
+//!
+//! **Invariants**
+//! - Nothing but `commit` and `recover` changes the base; dropping a branch or a
+//!   snapshot leaves no trace.
+//! - No path is ever followed through a symbolic link, out of the base, or over a
+//!   mount point. Names that come in are single, normalised components.
+//! - A commit is in the base whole or not at all, whatever crashes when, and an object
+//!   that is not ours or the version that was recorded is never unlinked.
+//! - This crate reads no configuration, prints nothing, and knows no policy.
+
+mod base;
+mod branch;
+mod commit;
+mod content;
+mod delta;
+mod entries;
+mod graft;
+mod name;
+mod net;
+mod node;
+mod seen;
+mod snapshot;
+mod version;
+mod workspace;
+
+pub use branch::{Branch, DeltaUsage, DirEntry, FsError, Metadata, Quota};
+pub use commit::intent::{Intent, IntentLog, IntentLogError, IntentState};
+pub use commit::storage::{Attributes, Hold, Location, Observed, Place, Storage};
+pub use commit::{Commit, CommitError, KeptCopy, Recovery};
+pub use delta::{Delta, DeltaParseError, FileDiff};
+pub use graft::GraftError;
+pub use node::{Inode, NodeKind};
+pub use snapshot::Snapshot;
+pub use version::Timestamp;
+pub use workspace::{OpenError, OpenOptions, Workspace};

@@ -1,0 +1,368 @@
+//! The net difference of two tables, as paths: what becomes a delta.
+//!
+//! Works inode by inode: where a node was bound before, where it is bound after, and
+//! whether it changed. The cost is that of the changes, whatever the size of the table
+//! or of the base, because equal parts of persistent maps are skipped.
+
+mod merge;
+
+use crate::commit::intent::TimesOf;
+use crate::delta::{Placed, Pre, Removed, What};
+use crate::node::{Binding, Body, Inode, Link, Node, Table, Times};
+use crate::seen::{Lineage, Seen, SeenMap, first_look_in};
+use crate::version::{ObjectKind, Version};
+use crate::{Delta, FsError, Workspace};
+use forerun_types::Digest;
+use imbl::ordmap::DiffItem;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A table over its base, for finding where nodes are.
+pub(crate) struct View<'a> {
+    workspace: &'a Workspace,
+    nodes: &'a Table,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(workspace: &'a Workspace, nodes: &'a Table) -> View<'a> {
+        View { workspace, nodes }
+    }
+
+    /// A node's path, the first in order if it has several; `None` if it has none.
+    pub(crate) fn path(&self, node: Inode) -> Option<String> {
+        if node == Inode::ROOT {
+            return Some(String::new());
+        }
+        self.links(node)
+            .iter()
+            .filter_map(|link| self.path_of_link(link))
+            .min()
+    }
+
+    fn path_of_link(&self, link: &Link) -> Option<String> {
+        let mut names = vec![Arc::clone(&link.name)];
+        let mut at = link.directory;
+        while at != Inode::ROOT {
+            let link = self.links(at).into_iter().next()?;
+            names.push(link.name);
+            at = link.directory;
+        }
+        names.reverse();
+        Some(names.join("/"))
+    }
+
+    /// Where a node is bound.
+    fn links(&self, node: Inode) -> Vec<Link> {
+        if let Some(changed) = self.nodes.get(&node) {
+            return changed.links.clone();
+        }
+        let Some(place) = self.workspace.inner.entries.place(node) else {
+            return Vec::new();
+        };
+        let binding = self
+            .nodes
+            .get(&place.directory)
+            .and_then(|node| node.directory()?.bindings.get(&place.name));
+        match binding {
+            Some(binding) if binding.now != Some(node) => Vec::new(),
+            _ => vec![place],
+        }
+    }
+}
+
+/// What turns `before` into `after`, where `before` is what the base is to hold when the
+/// delta is committed.
+pub(crate) fn delta(
+    workspace: &Workspace,
+    before: &Table,
+    after: &Table,
+    own: &SeenMap,
+    chain: &[Arc<Lineage>],
+    lineage: Arc<Lineage>,
+) -> Result<Delta, FsError> {
+    let mut net = Net {
+        before: View::new(workspace, before),
+        after: View::new(workspace, after),
+        own,
+        chain,
+        removed: Vec::new(),
+        placed: Vec::new(),
+        groups: 0,
+    };
+    for node in affected(before, after) {
+        net.compare(node)?;
+    }
+    let (removed, placed) = merge::merge(net.removed, net.placed, workspace.inner.default_modes.0);
+    Ok(Delta::new(removed, placed, Some(lineage)))
+}
+
+/// Every node that may be bound elsewhere, or hold something else.
+fn affected(before: &Table, after: &Table) -> BTreeSet<Inode> {
+    let mut affected = BTreeSet::new();
+    let bound = |affected: &mut BTreeSet<Inode>, binding: &Binding| {
+        affected.extend(binding.covers);
+        affected.extend(binding.now);
+    };
+    for item in before.diff(after) {
+        let (node, old, new) = match item {
+            DiffItem::Add(node, new) => (node, None, Some(new)),
+            DiffItem::Remove(node, old) => (node, Some(old), None),
+            DiffItem::Update { old, new } => (old.0, Some(old.1), Some(new.1)),
+        };
+        affected.insert(*node);
+        let old = old.and_then(|node| node.directory());
+        let new = new.and_then(|node| node.directory());
+        match (old, new) {
+            (Some(old), Some(new)) => {
+                for item in old.bindings.diff(&new.bindings) {
+                    match item {
+                        DiffItem::Add(_, binding) | DiffItem::Remove(_, binding) => {
+                            bound(&mut affected, binding);
+                        }
+                        DiffItem::Update { old, new } => {
+                            bound(&mut affected, old.1);
+                            bound(&mut affected, new.1);
+                        }
+                    }
+                }
+            }
+            (Some(one), None) | (None, Some(one)) => {
+                for binding in one.bindings.values() {
+                    bound(&mut affected, binding);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    affected.remove(&Inode::ROOT);
+    affected
+}
+
+struct Net<'a> {
+    before: View<'a>,
+    after: View<'a>,
+    own: &'a SeenMap,
+    chain: &'a [Arc<Lineage>],
+    removed: Vec<Removed>,
+    placed: Vec<Placed>,
+    groups: u32,
+}
+
+impl Net<'_> {
+    fn compare(&mut self, node: Inode) -> Result<(), FsError> {
+        let (old_links, new_links) = (self.before.links(node), self.after.links(node));
+        let is_directory = [self.after.nodes, self.before.nodes]
+            .iter()
+            .find_map(|table| table.get(&node))
+            .map(|node| node.directory().is_some());
+        // A node in neither table is one of the base's: removed, or not changed at all.
+        match is_directory {
+            None if old_links == new_links => Ok(()),
+            Some(true) => self.compare_directory(node, old_links.first(), new_links.first()),
+            _ => self.compare_other(node, &old_links, &new_links),
+        }
+    }
+
+    fn compare_directory(
+        &mut self,
+        node: Inode,
+        old: Option<&Link>,
+        new: Option<&Link>,
+    ) -> Result<(), FsError> {
+        let times = self.new_times(node);
+        match (old, new) {
+            (None, None) => {}
+            (None, Some(new)) => self.place(new, What::Directory { times })?,
+            (Some(old), None) => self.remove(node, old, None)?,
+            (Some(old), Some(new)) if old != new => self.move_object(node, old, new, times)?,
+            (Some(_), Some(new)) => {
+                if let Some(times) = times {
+                    self.place(new, What::Times { times })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_other(&mut self, node: Inode, old: &[Link], new: &[Link]) -> Result<(), FsError> {
+        let changed = !old.is_empty() && !new.is_empty() && self.is_changed(node)?;
+        if let ([old], [new]) = (old, new)
+            && old != new
+            && !changed
+        {
+            return self.move_object(node, old, new, None);
+        }
+        let added = new.iter().any(|link| !old.contains(link));
+        for link in old.iter().filter(|link| !new.contains(link)) {
+            self.remove(node, link, None)?;
+        }
+        if !changed && !added {
+            return Ok(());
+        }
+        let together = (new.len() > 1).then(|| {
+            self.groups += 1;
+            self.groups
+        });
+        for link in new {
+            let kept = old.contains(link);
+            if kept && !changed && together.is_none() {
+                continue;
+            }
+            let replaces = match kept {
+                true => Some(self.pre(node)?),
+                false => None,
+            };
+            let what = self.content(node, together, replaces)?;
+            self.place(link, what)?;
+        }
+        Ok(())
+    }
+
+    /// What a file or link is to be, from the table after.
+    fn content(
+        &self,
+        node: Inode,
+        group: Option<u32>,
+        replaces: Option<Pre>,
+    ) -> Result<What, FsError> {
+        let changed = self.after.nodes.get(&node).ok_or(FsError::Changed)?;
+        let times = explicit(&changed.times);
+        match &changed.body {
+            Body::File(content) => Ok(What::File {
+                content: content.clone(),
+                mode: changed.mode,
+                times,
+                group,
+                replaces,
+            }),
+            Body::Symlink(target) => Ok(What::Symlink {
+                target: target.to_string(),
+                times,
+                replaces,
+            }),
+            Body::BaseFile | Body::Directory(_) => Err(FsError::Changed),
+        }
+    }
+
+    /// Whether a file or link that is in both versions holds something else.
+    fn is_changed(&self, node: Inode) -> Result<bool, FsError> {
+        let Some(after) = self.after.nodes.get(&node) else {
+            return Ok(false);
+        };
+        let before = self.before.nodes.get(&node);
+        if self.new_times(node).is_some() {
+            return Ok(true);
+        }
+        Ok(match (before.map(|node| &node.body), &after.body) {
+            (Some(Body::File(old)), Body::File(new)) => {
+                let same = old.shares(new) || old.digest() == new.digest();
+                !same || before.is_some_and(|before| before.mode != after.mode)
+            }
+            (Some(Body::BaseFile) | None, Body::File(new)) => {
+                let seen = self.look(node)?;
+                seen.digest != Some(new.digest()) || after.mode != Some(seen.version.mode)
+            }
+            _ => false,
+        })
+    }
+
+    /// Times that a tool set since the version before.
+    fn new_times(&self, node: Inode) -> Option<TimesOf> {
+        let after = explicit(&self.after.nodes.get(&node)?.times)?;
+        let before = self.before.nodes.get(&node);
+        let before = before.and_then(|node| explicit(&node.times));
+        (before != Some(after)).then_some(after)
+    }
+
+    fn remove(
+        &mut self,
+        node: Inode,
+        link: &Link,
+        moved_to: Option<String>,
+    ) -> Result<(), FsError> {
+        let path = self.before.path_of_link(link).ok_or(FsError::Changed)?;
+        let pre = self.pre(node)?;
+        self.removed.push(Removed {
+            path,
+            pre,
+            moved_to,
+        });
+        Ok(())
+    }
+
+    fn place(&mut self, link: &Link, what: What) -> Result<(), FsError> {
+        let path = self.after.path_of_link(link).ok_or(FsError::Changed)?;
+        self.placed.push(Placed { path, what });
+        Ok(())
+    }
+
+    fn move_object(
+        &mut self,
+        node: Inode,
+        old: &Link,
+        new: &Link,
+        times: Option<TimesOf>,
+    ) -> Result<(), FsError> {
+        let from = self.before.path_of_link(old).ok_or(FsError::Changed)?;
+        let to = self.after.path_of_link(new).ok_or(FsError::Changed)?;
+        self.remove(node, old, Some(to))?;
+        self.place(new, What::Moved { from, times })
+    }
+
+    /// What the base is to hold where a node was.
+    fn pre(&self, node: Inode) -> Result<Pre, FsError> {
+        let before = self.before.nodes.get(&node).map(|node| &**node);
+        if let Some(Node { body, mode, .. }) = before {
+            match body {
+                Body::File(content) => {
+                    return Ok(Pre {
+                        kind: ObjectKind::File,
+                        version: None,
+                        digest: Some(content.digest()),
+                        mode: Some(mode.unwrap_or(self.before.workspace.inner.default_modes.0)),
+                        old: Some(content.clone()),
+                    });
+                }
+                Body::Symlink(target) => {
+                    return Ok(Pre {
+                        kind: ObjectKind::Symlink,
+                        version: None,
+                        digest: Some(Digest::of(target.as_bytes())),
+                        mode: None,
+                        old: None,
+                    });
+                }
+                Body::Directory(_) => {
+                    return Ok(Pre {
+                        kind: ObjectKind::Directory,
+                        version: self.look(node).ok().map(|seen| seen.version),
+                        digest: None,
+                        mode: None,
+                        old: None,
+                    });
+                }
+                Body::BaseFile => {}
+            }
+        }
+        let seen = self.look(node)?;
+        let Version { kind, mode, .. } = seen.version;
+        Ok(Pre {
+            kind,
+            version: Some(seen.version),
+            digest: seen.digest,
+            mode: (kind == ObjectKind::File).then_some(mode),
+            old: seen.content,
+        })
+    }
+
+    fn look(&self, node: Inode) -> Result<Seen, FsError> {
+        first_look_in(node, self.own, self.chain).ok_or(FsError::Changed)
+    }
+}
+
+fn explicit(times: &Times) -> Option<TimesOf> {
+    times.explicit.then_some(TimesOf {
+        accessed: times.accessed,
+        modified: times.modified,
+    })
+}

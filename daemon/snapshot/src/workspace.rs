@@ -1,0 +1,206 @@
+//! Opening a workspace: the directory by capability, locked, and shared by every
+//! session of this process that opens it.
+//!
+//! **Invariants**
+//! - A directory is held by one process at a time (`flock` on the directory itself);
+//!   within the process every opening of it is the same workspace.
+//! - Branches look at the base only through the accessors here, which hold the gate, so
+//!   none of them sees a commit half applied.
+
+mod open;
+
+use crate::base::Base;
+use crate::commit::intent::{Intent, IntentState, SlotPlace};
+use crate::commit::storage::Storage;
+use crate::content::Content;
+use crate::entries::Entries;
+use crate::node::Inode;
+use crate::seen::Lineage;
+use crate::version::{ObjectKind, Timestamp, Version};
+use crate::{FsError, Snapshot, name};
+use forerun_types::{CommitId, Digest};
+pub use open::{OpenError, OpenOptions};
+use rustix::fs::Stat;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+/// A real directory that sandboxes see through snapshots. Cheap to clone; all clones,
+/// and all openings of the same directory in this process, are one.
+#[derive(Clone)]
+pub struct Workspace {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) path: PathBuf,
+    base: Base,
+    pub(crate) entries: Entries,
+    /// Held for one access to the base, or for one application of a commit.
+    gate: RwLock<()>,
+    pub(crate) committer: Mutex<Committer>,
+    pub(crate) storage: Arc<dyn Storage>,
+    /// Mode of a new file and of a new directory.
+    pub(crate) default_modes: (u32, u32),
+    /// Base paths of hidden directories; what contains one can not be moved.
+    masked_paths: Vec<String>,
+    /// How long a commit waits for git to finish.
+    pub(crate) git_wait: Duration,
+    root: Arc<Lineage>,
+    /// Dropped last: frees the directory for another opening.
+    _registration: open::Registration,
+}
+
+/// What only the committer may use; locked for the length of a commit.
+#[derive(Default)]
+pub(crate) struct Committer {
+    pub(crate) pending: Option<Pending>,
+    /// Where slots can be, once that was tried.
+    pub(crate) slot_place: Option<SlotPlace>,
+    /// Number of the last slot directory.
+    sequence: u64,
+}
+
+/// What an earlier commit left undone because the log or the storage failed.
+#[derive(Clone)]
+pub(crate) enum Pending {
+    /// It has ended; that is to be marked.
+    End(CommitId, Intent, IntentState),
+    /// It is to be taken back.
+    Recover(CommitId, Intent),
+}
+
+impl Committer {
+    /// A name for a slot directory that no commit had before.
+    pub(crate) fn next_directory(&mut self) -> String {
+        self.sequence += 1;
+        let now = Timestamp::now();
+        let process = std::process::id();
+        format!(
+            "{:x}-{:x}-{process:x}-{:x}",
+            now.secs, now.nanos, self.sequence
+        )
+    }
+}
+
+impl Workspace {
+    /// The directory's path, without symbolic links.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The verified state: the base, without changes.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.clone(), Arc::clone(&self.inner.root))
+    }
+
+    /// Notes that a step was verified which changed nothing: what it saw no longer
+    /// binds the steps after it. A commit does this by itself.
+    pub fn retire(&self, delta: &crate::Delta) {
+        delta.verify();
+    }
+}
+
+impl Inner {
+    pub(crate) fn write_gate(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_gate(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs an access to the base at the entry's current path.
+    fn at<T>(
+        &self,
+        entry: Inode,
+        access: impl FnOnce(&Base, &str) -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
+        let _gate = self.read_gate();
+        let path = self.entries.path(entry).ok_or(FsError::NotFound)?;
+        access(&self.base, &path)
+    }
+
+    /// A visible name in a base directory.
+    pub(crate) fn lookup(&self, directory: Inode, name: &str) -> Result<Option<Inode>, FsError> {
+        self.at(directory, |base, path| {
+            let stat = base.stat(&name::join(path, name))?;
+            let visible = stat.is_some_and(|stat| base.is_visible(&stat));
+            Ok(visible.then(|| self.entries.intern(directory, name)))
+        })
+    }
+
+    /// Whether a name is taken in a base directory, be it by something hidden.
+    pub(crate) fn is_taken(&self, directory: Inode, name: &str) -> Result<bool, FsError> {
+        self.at(directory, |base, path| {
+            Ok(base.stat(&name::join(path, name))?.is_some())
+        })
+    }
+
+    /// Attributes of a visible base object.
+    pub(crate) fn stat(&self, entry: Inode) -> Result<Stat, FsError> {
+        self.at(entry, |base, path| {
+            base.stat(path)?
+                .filter(|stat| base.is_visible(stat))
+                .ok_or(FsError::NotFound)
+        })
+    }
+
+    pub(crate) fn read(
+        &self,
+        entry: Inode,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(usize, Version), FsError> {
+        self.at(entry, |base, path| base.read(path, offset, buf))
+    }
+
+    pub(crate) fn load(
+        &self,
+        entry: Inode,
+        bytes_max: u64,
+    ) -> Result<(Content, Version, Digest), FsError> {
+        self.at(entry, |base, path| base.load(path, bytes_max))
+    }
+
+    /// Digest of a base file, without keeping its content.
+    pub(crate) fn digest(&self, entry: Inode) -> Result<(Version, Digest), FsError> {
+        self.at(entry, |base, path| {
+            crate::base::read_whole(base.root(), path, u64::MAX, |_, _| {})
+        })
+    }
+
+    pub(crate) fn read_link(&self, entry: Inode) -> Result<String, FsError> {
+        self.at(entry, |base, path| base.read_link(path))
+    }
+
+    pub(crate) fn list(&self, entry: Inode) -> Result<Vec<(String, ObjectKind)>, FsError> {
+        self.at(entry, |base, path| base.list(path))
+    }
+
+    pub(crate) fn raw_names(&self, entry: Inode) -> Result<Vec<Vec<u8>>, FsError> {
+        self.at(entry, |base, path| base.raw_names(path))
+    }
+
+    /// Whether a hidden directory lies below a base directory.
+    pub(crate) fn contains_mask(&self, entry: Inode) -> bool {
+        !self.masked_paths.is_empty()
+            && self.entries.path(entry).is_some_and(|path| {
+                self.masked_paths
+                    .iter()
+                    .any(|mask| name::is_below(mask, &path))
+            })
+    }
+
+    /// Base paths of hidden directories.
+    pub(crate) fn masked_paths(&self) -> &[String] {
+        &self.masked_paths
+    }
+
+    /// The committer's lock: one commit at a time.
+    pub(crate) fn lock_committer(&self) -> std::sync::MutexGuard<'_, Committer> {
+        self.committer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

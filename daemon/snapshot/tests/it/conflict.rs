@@ -1,0 +1,500 @@
+//! People change the base between a branch and its commit: the commit names the path,
+//! changes nothing, and their version is intact.
+
+use crate::support::{Manifest, MemoryLog, Paths, Scratch};
+use forerun_snapshot::{
+    Attributes, Branch, CommitError, Delta, Hold, IntentState, Location, Observed, Place, Storage,
+    Timestamp, Workspace,
+};
+use forerun_types::Digest;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Freezes `change`, lets a person `interfere`, commits: the path of the conflict and
+/// the tree, which is the one that the person left.
+fn conflict(change: impl Fn(&mut Branch), interfere: impl Fn(&Path)) -> (String, CommitError) {
+    let scratch = Scratch::new();
+    scratch.write("dir/file", "original");
+    scratch.write("dir/other", "other");
+    scratch.write("first", "1");
+    let workspace = scratch.open();
+    let log = MemoryLog::default();
+    let mut branch = workspace.snapshot().branch();
+    // Another change, which must not come through alone.
+    branch.put("first", "one").expect("writes");
+    branch.put("zzz", "last").expect("writes");
+    change(&mut branch);
+    let (_, delta) = branch.freeze().expect("freezes");
+    interfere(scratch.path());
+    let theirs = scratch.manifest();
+    let error = workspace.commit(&delta, &log).expect_err("conflicts");
+    assert_eq!(scratch.manifest(), theirs, "{error}");
+    assert!(
+        log.states()
+            .iter()
+            .all(|state| *state == Some(IntentState::Reverted))
+    );
+    assert!(scratch.leftovers().is_empty());
+    assert!(error.hint().is_some());
+    (error.path().unwrap_or_default().to_owned(), error)
+}
+
+fn edit(branch: &mut Branch) {
+    branch.put("dir/file", "by the agent").expect("writes");
+}
+
+#[test]
+fn a_modified_file_conflicts() {
+    let (path, error) = conflict(edit, |root| {
+        fs::write(root.join("dir/file"), "by a person").expect("writes");
+    });
+    assert_eq!(path, "dir/file");
+    assert_eq!(error.code(), "conflict");
+}
+
+#[test]
+fn content_that_changed_under_an_unchanged_time_conflicts() {
+    let (path, _) = conflict(edit, |root| {
+        let file = fs::File::options().write(true).open(root.join("dir/file"));
+        let file = file.expect("opens");
+        let before = file.metadata().and_then(|metadata| metadata.modified());
+        io::Write::write_all(&mut &file, b"ORIGINAL").expect("writes");
+        file.set_modified(before.expect("has a time"))
+            .expect("sets");
+    });
+    assert_eq!(path, "dir/file");
+}
+
+#[test]
+fn a_deleted_file_conflicts() {
+    let (path, error) = conflict(edit, |root| {
+        fs::remove_file(root.join("dir/file")).expect("removes");
+    });
+    assert_eq!(path, "dir/file");
+    assert!(error.to_string().ends_with("found nothing"), "{error}");
+}
+
+#[test]
+fn a_removed_directory_conflicts_and_is_named() {
+    let (path, error) = conflict(edit, |root| {
+        fs::remove_dir_all(root.join("dir")).expect("removes");
+    });
+    assert_eq!(path, "dir", "{error}");
+}
+
+#[test]
+fn a_file_swapped_for_a_link_conflicts_and_the_link_is_not_followed() {
+    let outside = tempfile::tempdir().expect("a temporary directory");
+    let target = outside.path().join("secret");
+    fs::write(&target, "original").expect("writes");
+    let (path, error) = conflict(edit, |root| {
+        fs::remove_file(root.join("dir/file")).expect("removes");
+        symlink(&target, root.join("dir/file")).expect("links");
+    });
+    assert_eq!(path, "dir/file");
+    assert!(error.to_string().contains("a symbolic link"), "{error}");
+    assert_eq!(fs::read_to_string(target).expect("reads"), "original");
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_conflicts_and_the_link_is_not_followed() {
+    let outside = tempfile::tempdir().expect("a temporary directory");
+    fs::write(outside.path().join("file"), "original").expect("writes");
+    let (path, _) = conflict(edit, |root| {
+        fs::rename(root.join("dir"), root.join("moved")).expect("renames");
+        symlink(outside.path(), root.join("dir")).expect("links");
+    });
+    assert_eq!(path, "dir");
+    assert_eq!(fs::read_dir(outside.path()).expect("lists").count(), 1);
+}
+
+#[test]
+fn a_changed_mode_conflicts() {
+    let (path, error) = conflict(edit, |root| {
+        let mode = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(root.join("dir/file"), mode).expect("chmods");
+    });
+    assert_eq!(path, "dir/file");
+    assert!(error.to_string().contains("mode 700"), "{error}");
+}
+
+#[test]
+fn a_name_that_a_person_took_conflicts() {
+    let create = |branch: &mut Branch| branch.put("dir/new", "agent").expect("writes");
+    let (path, _) = conflict(create, |root| {
+        fs::write(root.join("dir/new"), "person").expect("writes");
+    });
+    assert_eq!(path, "dir/new");
+}
+
+#[test]
+fn removing_a_file_that_a_person_changed_conflicts() {
+    let remove = |branch: &mut Branch| branch.rm("dir/file").expect("removes");
+    let (path, _) = conflict(remove, |root| {
+        fs::write(root.join("dir/file"), "by a person").expect("writes");
+    });
+    assert_eq!(path, "dir/file");
+}
+
+#[test]
+fn removing_a_directory_into_which_a_person_put_a_file_conflicts() {
+    let remove = |branch: &mut Branch| branch.rm_all("dir").expect("removes");
+    let (path, _) = conflict(remove, |root| {
+        fs::write(root.join("dir/notes"), "mine").expect("writes");
+    });
+    assert_eq!(path, "dir/notes");
+}
+
+#[test]
+fn moving_a_directory_to_a_name_that_a_person_took_conflicts() {
+    let rename = |branch: &mut Branch| branch.mv("dir", "moved").expect("renames");
+    let (path, _) = conflict(rename, |root| {
+        fs::create_dir(root.join("moved")).expect("makes")
+    });
+    assert_eq!(path, "moved");
+}
+
+#[test]
+fn a_moved_directory_takes_a_persons_new_file_along() {
+    let scratch = Scratch::new();
+    scratch.write("dir/file", "x");
+    let workspace = scratch.open();
+    let mut branch = workspace.snapshot().branch();
+    branch.mv("dir", "moved").expect("renames");
+    let (_, delta) = branch.freeze().expect("freezes");
+    scratch.write("dir/notes", "mine");
+    workspace
+        .commit(&delta, &MemoryLog::default())
+        .expect("commits");
+    assert_eq!(scratch.read("moved/notes"), "mine");
+}
+
+#[test]
+fn a_change_since_an_unverified_ancestor_looked_conflicts() {
+    let scratch = Scratch::new();
+    scratch.write("file", "one");
+    let workspace = scratch.open();
+    let log = MemoryLog::default();
+    let mut reader = workspace.snapshot().branch();
+    assert_eq!(reader.get("file").expect("reads"), "one");
+    let (read, read_delta) = reader.freeze().expect("freezes");
+    scratch.write("file", "by a person");
+
+    let write = |snapshot: &forerun_snapshot::Snapshot| {
+        let mut branch = snapshot.branch();
+        branch.put("file", "by the agent").expect("writes");
+        branch.freeze().expect("freezes").1
+    };
+    let error = workspace
+        .commit(&write(&read), &log)
+        .expect_err("conflicts");
+    assert_eq!(error.path(), Some("file"));
+    // Once the step that looked is verified, only later looks count.
+    workspace.retire(&read_delta);
+    workspace.commit(&write(&read), &log).expect("commits");
+    assert_eq!(scratch.read("file"), "by the agent");
+}
+
+#[test]
+fn touching_a_file_without_changing_it_is_no_conflict() {
+    let scratch = Scratch::new();
+    scratch.write("file", "same");
+    let workspace = scratch.open();
+    let mut branch = workspace.snapshot().branch();
+    branch.put("file", "by the agent").expect("writes");
+    let (_, delta) = branch.freeze().expect("freezes");
+    fs::remove_file(scratch.path().join("file")).expect("removes");
+    scratch.write("file", "same");
+    workspace
+        .commit(&delta, &MemoryLog::default())
+        .expect("commits");
+    assert_eq!(scratch.read("file"), "by the agent");
+}
+
+#[test]
+fn two_sessions_that_change_one_file_conflict_and_two_files_do_not() {
+    let scratch = Scratch::new();
+    scratch.write("a", "a");
+    scratch.write("b", "b");
+    let (one, two) = (scratch.open(), scratch.open());
+    let log = MemoryLog::default();
+    let freeze = |workspace: &Workspace, paths: &[&str]| -> Delta {
+        let mut branch = workspace.snapshot().branch();
+        for path in paths {
+            branch.put(path, "changed").expect("writes");
+        }
+        branch.freeze().expect("freezes").1
+    };
+    let (first, second, third) = (
+        freeze(&one, &["a"]),
+        freeze(&two, &["b"]),
+        freeze(&two, &["a"]),
+    );
+    one.commit(&first, &log).expect("commits");
+    two.commit(&second, &log).expect("commits");
+    // The same content: what a session wanted is there, but not what it was made from.
+    assert_eq!(
+        two.commit(&third, &log).expect_err("conflicts").path(),
+        Some("a")
+    );
+}
+
+#[test]
+fn a_commit_waits_for_git_and_gives_up_in_the_end() {
+    let scratch = Scratch::new();
+    scratch.write(".git/index.lock", "");
+    let workspace = scratch.open();
+    let log = MemoryLog::default();
+    let mut branch = workspace.snapshot().branch();
+    branch.put("file", "x").expect("writes");
+    let (_, delta) = branch.freeze().expect("freezes");
+    let error = workspace.commit(&delta, &log).expect_err("is busy");
+    assert_eq!(
+        error.to_string(),
+        "the workspace is busy: .git/index.lock exists"
+    );
+    assert!(!scratch.path().join("file").exists());
+    assert!(log.states().is_empty() && scratch.leftovers().is_empty());
+    fs::remove_file(scratch.path().join(".git/index.lock")).expect("removes");
+    workspace.commit(&delta, &log).expect("commits");
+}
+
+type Action = Box<dyn FnOnce(&Path) + Send>;
+
+/// Lets a person act right before, or right after, the nth rename or exchange: the races
+/// that validation can not see.
+struct Racing {
+    inner: Arc<dyn Storage>,
+    root: PathBuf,
+    before: bool,
+    countdown: Mutex<(usize, Option<Action>)>,
+}
+
+impl Racing {
+    fn step<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let action = {
+            let mut countdown = self.countdown.lock().expect("not poisoned");
+            let now = countdown.0 == 0;
+            countdown.0 = countdown.0.wrapping_sub(1);
+            if now { countdown.1.take() } else { None }
+        };
+        let act = |wanted: bool, action: Option<Action>| match action {
+            Some(action) if wanted == self.before => {
+                action(&self.root);
+                None
+            }
+            other => other,
+        };
+        let action = act(true, action);
+        let result = operation();
+        act(false, action);
+        result
+    }
+}
+
+impl Storage for Racing {
+    fn rename(&self, from: &Location, to: &Location) -> io::Result<()> {
+        match from.place == Place::Workspace || to.place == Place::Workspace {
+            true => self.step(|| self.inner.rename(from, to)),
+            false => self.inner.rename(from, to),
+        }
+    }
+    fn exchange(&self, a: &Location, b: &Location) -> io::Result<()> {
+        match a.place == Place::Workspace || b.place == Place::Workspace {
+            true => self.step(|| self.inner.exchange(a, b)),
+            false => self.inner.exchange(a, b),
+        }
+    }
+    fn remove_directory(&self, at: &Location) -> io::Result<()> {
+        match at.place == Place::Workspace {
+            true => self.step(|| self.inner.remove_directory(at)),
+            false => self.inner.remove_directory(at),
+        }
+    }
+    crate::support::delegate!(inner: observe digest read list is_writable same_mount
+        make_own_directory make_directory write_file make_symlink link set_times remove_file
+        sync_directory sync_all);
+}
+
+/// A commit of an exchange, a deletion, a move and a new file, with a person who acts at
+/// the `nth` renaming operation. Returns the scratch and the commit's result.
+fn race(nth: usize, before: bool, action: impl FnOnce(&Path) + Send + 'static) -> Race {
+    race_after(|_| {}, nth, before, action)
+}
+
+type Race = (
+    Scratch,
+    Manifest,
+    Result<forerun_snapshot::Commit, CommitError>,
+);
+
+/// As [`race`], with something that the person did before.
+fn race_after(
+    earlier: impl FnOnce(&Path),
+    nth: usize,
+    before: bool,
+    action: impl FnOnce(&Path) + Send + 'static,
+) -> Race {
+    let scratch = Scratch::new();
+    scratch.write("deleted", "d");
+    scratch.write("moved", "m");
+    scratch.write("edited", "original");
+    scratch.write("emptied/file", "e");
+    earlier(scratch.path());
+    let pristine = scratch.manifest();
+    let root = scratch.path().to_owned();
+    let workspace = scratch.open_with(|inner| {
+        Arc::new(Racing {
+            inner,
+            root,
+            before,
+            countdown: Mutex::new((nth, Some(Box::new(action)))),
+        })
+    });
+    let log = MemoryLog::default();
+    let mut branch = workspace.snapshot().branch();
+    branch.rm("deleted").expect("removes");
+    branch.rm_all("emptied").expect("removes");
+    branch.mv("moved", "new-place").expect("renames");
+    branch.put("edited", "by the agent").expect("writes");
+    branch.put("a-new-one", "n").expect("writes");
+    let (_, delta) = branch.freeze().expect("freezes");
+    let result = workspace.commit(&delta, &log);
+    let state = match &result {
+        Ok(_) => IntentState::Applied,
+        Err(_) => IntentState::Reverted,
+    };
+    assert_eq!(log.states(), [Some(state)]);
+    assert!(scratch.leftovers().is_empty());
+    (scratch, pristine, result)
+}
+
+/// Renaming operations of the commit above.
+const RACE_STEPS: usize = 7;
+
+#[test]
+fn an_edit_during_the_application_is_never_lost_and_the_commit_is_whole_or_not_at_all() {
+    let mut conflicts = 0;
+    for before in [true, false] {
+        for nth in 0..RACE_STEPS {
+            for how in 0..3 {
+                let (scratch, pristine, result) = race(nth, before, move |root| {
+                    let path = root.join("edited");
+                    match how {
+                        0 => fs::write(path, "by a person").expect("writes"),
+                        1 => {
+                            fs::write(root.join("swap"), "by a person").expect("writes");
+                            fs::rename(root.join("swap"), path).expect("renames");
+                        }
+                        _ => {
+                            fs::remove_file(&path).expect("removes");
+                            fs::write(path, "by a person").expect("writes");
+                        }
+                    }
+                });
+                let context = format!("{nth} {before} {how} {result:?}");
+                assert_eq!(scratch.read("edited"), "by a person", "{context}");
+                let mut left = scratch.manifest();
+                left.remove("edited");
+                if result.is_err() {
+                    conflicts += 1;
+                    let mut pristine = pristine;
+                    pristine.remove("edited");
+                    assert_eq!(left, pristine, "{context}");
+                } else {
+                    let paths: Vec<_> = left.into_keys().collect();
+                    assert_eq!(paths, ["a-new-one", "new-place"], "{context}");
+                }
+            }
+        }
+    }
+    assert!(conflicts >= RACE_STEPS, "the races were met: {conflicts}");
+}
+
+#[test]
+fn a_name_taken_during_the_application_is_never_lost() {
+    for nth in 0..RACE_STEPS {
+        for name in ["a-new-one", "new-place", "emptied/mine"] {
+            let (scratch, _, result) = race(nth, true, move |root| {
+                // The directory may be gone by then, and the name taken by the commit.
+                let _ = fs::File::create_new(root.join(name))
+                    .and_then(|mut file| io::Write::write_all(&mut file, b"person"));
+            });
+            let taken = scratch.read(name) == "person";
+            assert!(result.is_ok() || taken, "{nth} {name} {result:?}");
+            if taken {
+                let error = result.expect_err("the name was taken");
+                assert!(
+                    error.path().is_some_and(|path| name.starts_with(path)),
+                    "{error}"
+                );
+                assert_eq!(scratch.read("edited"), "original");
+                assert_eq!(scratch.read("deleted"), "d");
+                assert_eq!(scratch.read("emptied/file"), "e");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_open_editor_writes_to_a_file_that_was_replaced_is_kept() {
+    let mut kept = 0;
+    for (nth, before) in (0..RACE_STEPS).flat_map(|nth| [(nth, true), (nth, false)]) {
+        let open = Arc::new(Mutex::new(None));
+        let editor = Arc::clone(&open);
+        let opened = move |root: &Path| {
+            let file = fs::File::options().append(true).open(root.join("edited"));
+            *editor.lock().expect("not poisoned") = Some(file.expect("opens"));
+        };
+        let write = move |_: &Path| {
+            let open = open.lock().expect("not poisoned");
+            let mut file = open.as_ref().expect("was opened");
+            io::Write::write_all(&mut file, b" and typed on").expect("writes");
+        };
+        let (scratch, _, result) = race_after(opened, nth, before, write);
+        let text = "original and typed on";
+        let copies = result.iter().flat_map(|commit| &commit.kept);
+        let copies: Vec<_> = copies.map(|kept| scratch.read(&kept.copy)).collect();
+        kept += copies.len();
+        let found = scratch.read("edited") == text || copies.iter().any(|copy| copy == text);
+        assert!(found, "{nth} {before} {result:?}");
+    }
+    assert!(kept > 0, "the race was met");
+}
+
+#[test]
+fn a_directory_moved_out_of_the_workspace_takes_nothing_with_it() {
+    let outside = tempfile::tempdir().expect("a temporary directory");
+    let scratch = Scratch::new();
+    scratch.write("dir/file", "original");
+    let root = scratch.path().to_owned();
+    let away = outside.path().join("dir");
+    let moved = away.clone();
+    let workspace = scratch.open_with(|inner| {
+        Arc::new(Racing {
+            inner,
+            root,
+            before: true,
+            countdown: Mutex::new((
+                0,
+                Some(Box::new(move |root: &Path| {
+                    fs::rename(root.join("dir"), moved).expect("renames");
+                })),
+            )),
+        })
+    });
+    let mut branch = workspace.snapshot().branch();
+    branch.put("dir/file", "by the agent").expect("writes");
+    let (_, delta) = branch.freeze().expect("freezes");
+    let error = workspace
+        .commit(&delta, &MemoryLog::default())
+        .expect_err("conflicts");
+    assert_eq!(error.path(), Some("dir/file"));
+    assert_eq!(
+        fs::read_to_string(away.join("file")).expect("reads"),
+        "original"
+    );
+}

@@ -1,0 +1,498 @@
+//! A commit stops at every operation of its storage and of its log; recovery, which is
+//! stopped as well, leaves the tree from before or the one from after, bit for bit.
+
+use crate::model;
+use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, delegate};
+use forerun_snapshot::{
+    Attributes, Branch, Delta, FsError, Hold, Intent, IntentLog, IntentLogError, IntentState,
+    Location, Observed, Storage, Timestamp, Workspace,
+};
+use forerun_types::{CommitId, Digest};
+use proptest::prelude::*;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Counts changes down; at zero the machine is off, and everything fails.
+#[derive(Default)]
+struct Power {
+    left: AtomicUsize,
+}
+
+impl Power {
+    fn for_operations(left: usize) -> Arc<Power> {
+        Arc::new(Power {
+            left: AtomicUsize::new(left),
+        })
+    }
+
+    /// Whether one more operation takes place.
+    fn step(&self) -> bool {
+        let step = |left: usize| left.checked_sub(1);
+        self.left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step)
+            .is_ok()
+    }
+
+    fn is_off(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == 0
+    }
+
+    fn change<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if self.step() { operation() } else { Err(off()) }
+    }
+}
+
+fn off() -> io::Error {
+    io::Error::other("the machine is off")
+}
+
+struct Stopping {
+    inner: Arc<dyn Storage>,
+    power: Arc<Power>,
+}
+
+impl Storage for Stopping {
+    delegate!(inner: observe digest read list is_writable same_mount);
+
+    fn make_own_directory(&self, at: &Location) -> io::Result<()> {
+        self.power.change(|| self.inner.make_own_directory(at))
+    }
+    fn make_directory(
+        &self,
+        at: &Location,
+        mode: u32,
+        owner: Option<(u32, u32)>,
+    ) -> io::Result<()> {
+        self.power
+            .change(|| self.inner.make_directory(at, mode, owner))
+    }
+    /// Stops with half of the file written.
+    fn write_file(
+        &self,
+        at: &Location,
+        len: u64,
+        pieces: &mut dyn Iterator<Item = (u64, &[u8])>,
+        attributes: &Attributes,
+    ) -> io::Result<Box<dyn Hold>> {
+        if self.power.is_off() {
+            return Err(off());
+        }
+        if self.power.step() && self.power.is_off() {
+            let half = Attributes::default();
+            let _ = self
+                .inner
+                .write_file(at, len / 2, &mut std::iter::empty(), &half);
+            return Err(off());
+        }
+        self.inner.write_file(at, len, pieces, attributes)
+    }
+    fn make_symlink(
+        &self,
+        at: &Location,
+        target: &str,
+        times: Option<(Timestamp, Timestamp)>,
+    ) -> io::Result<()> {
+        self.power
+            .change(|| self.inner.make_symlink(at, target, times))
+    }
+    fn link(&self, existing: &Location, at: &Location) -> io::Result<()> {
+        self.power.change(|| self.inner.link(existing, at))
+    }
+    fn set_times(&self, at: &Location, accessed: Timestamp, modified: Timestamp) -> io::Result<()> {
+        self.power
+            .change(|| self.inner.set_times(at, accessed, modified))
+    }
+    fn rename(&self, from: &Location, to: &Location) -> io::Result<()> {
+        self.power.change(|| self.inner.rename(from, to))
+    }
+    fn exchange(&self, a: &Location, b: &Location) -> io::Result<()> {
+        self.power.change(|| self.inner.exchange(a, b))
+    }
+    fn remove_file(&self, at: &Location) -> io::Result<()> {
+        self.power.change(|| self.inner.remove_file(at))
+    }
+    fn remove_directory(&self, at: &Location) -> io::Result<()> {
+        self.power.change(|| self.inner.remove_directory(at))
+    }
+    fn sync_directory(&self, at: &Location) -> io::Result<()> {
+        self.power.change(|| self.inner.sync_directory(at))
+    }
+    fn sync_all(&self, at: &Location) -> io::Result<()> {
+        self.power.change(|| self.inner.sync_all(at))
+    }
+}
+
+/// The log of a machine that may go off.
+struct StoppingLog<'a> {
+    inner: &'a MemoryLog,
+    power: Arc<Power>,
+}
+
+impl StoppingLog<'_> {
+    fn step(&self) -> Result<(), IntentLogError> {
+        match self.power.step() {
+            true => Ok(()),
+            false => Err(IntentLogError::new("the machine is off")),
+        }
+    }
+}
+
+impl IntentLog for StoppingLog<'_> {
+    fn record(&self, workspace: &Path, intent: &Intent) -> Result<CommitId, IntentLogError> {
+        self.step()?;
+        self.inner.record(workspace, intent)
+    }
+    fn mark(&self, commit: CommitId, state: IntentState) -> Result<(), IntentLogError> {
+        self.step()?;
+        self.inner.mark(commit, state)
+    }
+    fn unfinished(&self, workspace: &Path) -> Result<Vec<(CommitId, Intent)>, IntentLogError> {
+        self.inner.unfinished(workspace)
+    }
+}
+
+/// What a workspace holds, and what a branch does to it.
+struct Shape<'a> {
+    name: &'a str,
+    base: &'a dyn Fn(&Scratch),
+    change: &'a dyn Fn(&mut Branch),
+}
+
+struct Start {
+    scratch: Scratch,
+    log: MemoryLog,
+    before: Manifest,
+    after: Manifest,
+}
+
+impl Shape<'_> {
+    /// Commits with the power for `operations`; whether that was enough.
+    fn commit(&self, operations: usize) -> (Start, bool) {
+        let scratch = Scratch::in_memory();
+        (self.base)(&scratch);
+        let before = scratch.manifest();
+        let log = MemoryLog::default();
+        let power = Power::for_operations(operations);
+        let (workspace, delta, after) = self.prepare(&scratch, Arc::clone(&power));
+        let stopping = StoppingLog {
+            inner: &log,
+            power: Arc::clone(&power),
+        };
+        let done = workspace.commit(&delta, &stopping).is_ok() && !power.is_off();
+        drop(workspace);
+        let start = Start {
+            scratch,
+            log,
+            before,
+            after,
+        };
+        (start, done)
+    }
+
+    fn prepare(&self, scratch: &Scratch, power: Arc<Power>) -> (Workspace, Delta, Manifest) {
+        let workspace =
+            scratch.open_with(|inner| Arc::new(Stopping { inner, power }) as Arc<dyn Storage>);
+        let mut branch = workspace.snapshot().branch();
+        (self.change)(&mut branch);
+        let (snapshot, delta) = branch.freeze().expect("freezes");
+        let after = branch_manifest(&mut snapshot.branch());
+        (workspace, delta, after)
+    }
+
+    /// Stops the commit everywhere, and with `nested` each recovery everywhere, too.
+    fn check(&self, nested: bool) {
+        let mut applied = 0;
+        for operations in 0.. {
+            let mut stops = 0;
+            loop {
+                let (start, done) = self.commit(operations);
+                if nested && start.recover_stopped(stops) {
+                    stops += 1;
+                    start.recover_and_check(&format!("{} {operations} {stops}", self.name));
+                    continue;
+                }
+                applied +=
+                    usize::from(start.recover_and_check(&format!("{} {operations}", self.name)));
+                if done {
+                    assert!(applied > 1, "was stopped on both sides of the record");
+                    return;
+                }
+                break;
+            }
+        }
+    }
+}
+
+impl Start {
+    /// Recovers with the power for `operations`; whether it went off.
+    fn recover_stopped(&self, operations: usize) -> bool {
+        let power = Power::for_operations(operations);
+        let workspace = self.scratch.open_with(|inner| {
+            let power = Arc::clone(&power);
+            Arc::new(Stopping { inner, power }) as Arc<dyn Storage>
+        });
+        let log = StoppingLog {
+            inner: &self.log,
+            power: Arc::clone(&power),
+        };
+        workspace.recover(&log).is_err()
+    }
+
+    /// Recovers, and compares; whether the commit is in the workspace.
+    fn recover_and_check(&self, context: &str) -> bool {
+        let workspace = self.scratch.open();
+        let recorded = !self.log.states().is_empty();
+        let recovery = workspace.recover(&self.log).expect("recovers");
+        let tree = self.scratch.manifest();
+        let expected = if recorded { &self.after } else { &self.before };
+        model::compare(&tree, expected, &format!("{context}: {recovery:?}"));
+        assert!(recovery.kept.is_empty(), "{context}: {recovery:?}");
+        let states = self.log.states();
+        assert!(
+            states
+                .iter()
+                .all(|state| *state == Some(IntentState::Applied)),
+            "{context}: {states:?}"
+        );
+        assert!(self.scratch.leftovers().is_empty(), "{context}");
+        let again = workspace.recover(&self.log).expect("recovers again");
+        assert_eq!(again, forerun_snapshot::Recovery::default(), "{context}");
+        recorded
+    }
+}
+
+fn base(scratch: &Scratch) {
+    for path in [
+        "a",
+        "b",
+        "dir/a",
+        "dir/b",
+        "dir/deep/c",
+        "tree/x/y/z",
+        "tree/x/w",
+    ] {
+        scratch.write(path, &format!("{path} of the base"));
+    }
+    symlink("a", scratch.path().join("link")).expect("links");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(scratch.path().join("b"), mode).expect("chmods");
+}
+
+/// Every kind of operation, alone and together.
+type Change = fn(&mut Branch) -> Result<(), FsError>;
+
+fn shapes() -> Vec<(&'static str, Change)> {
+    vec![
+        ("replace", |b| b.put("a", "new")),
+        ("replace two", |b| {
+            b.put("a", "new").and(b.put("dir/a", "new"))
+        }),
+        ("create", |b| b.put("new", "new")),
+        ("create below", |b| b.put("dir/deep/new", "new")),
+        ("delete", |b| b.rm("a")),
+        ("delete a tree", |b| b.rm_all("tree")),
+        ("new tree", |b| {
+            b.mkdir("n")?;
+            b.mkdir("n/m")?;
+            b.put("n/m/one", "1")?;
+            b.put("n/two", "2")
+        }),
+        ("move a file", |b| b.mv("a", "dir/moved")),
+        ("move a file over a file", |b| b.mv("a", "b")),
+        ("move a directory", |b| b.mv("dir", "moved")),
+        ("move into a new directory", |b| {
+            b.mkdir("n")?;
+            b.mv("dir", "n/dir")?;
+            b.mv("a", "n/dir/a2")
+        }),
+        ("swap", |b| {
+            b.mv("a", "t")?;
+            b.mv("b", "a")?;
+            b.mv("t", "b")
+        }),
+        ("swap directories", |b| {
+            b.mv("dir", "t")?;
+            b.mv("tree", "dir")?;
+            b.mv("t", "tree")
+        }),
+        ("parent becomes child", |b| {
+            b.mv("tree/x", "x")?;
+            b.mv("tree", "x/tree")
+        }),
+        ("file becomes directory", |b| {
+            b.rm("a")?;
+            b.mkdir("a")?;
+            b.put("a/inside", "i")
+        }),
+        ("directory becomes file", |b| {
+            b.rm_all("tree")?;
+            b.put("tree", "now a file")
+        }),
+        ("link becomes file", |b| {
+            b.rm("link")?;
+            b.put("link", "now a file")
+        }),
+        ("file becomes link", |b| {
+            b.rm("a")?;
+            let root = b.root();
+            b.symlink(root, "a", "b").map(drop)
+        }),
+        ("hard links", |b| {
+            let (node, root) = (b.resolve("a")?, b.root());
+            b.link(node, root, "a2")?;
+            let dir = b.resolve("dir")?;
+            b.link(node, dir, "a3")
+        }),
+        ("edit in a moved directory", |b| {
+            b.mv("tree", "moved")?;
+            b.put("moved/x/w", "edited")?;
+            b.rm("moved/x/y/z")?;
+            b.put("moved/x/y/new", "n")
+        }),
+        ("times", |b| {
+            let node = b.resolve("dir")?;
+            let time = Some(Timestamp { secs: 9, nanos: 0 });
+            b.set_times(node, time, time)?;
+            b.put("dir/a", "new")?;
+            b.set_times(node, time, time)
+        }),
+        ("everything", |b| {
+            b.put("a", "new")?;
+            b.rm("b")?;
+            b.mv("dir/deep", "deep")?;
+            b.rm_all("dir")?;
+            b.mkdir("dir")?;
+            b.put("dir/x", "y")?;
+            b.mv("tree/x", "dir/x2")?;
+            b.mv("dir/x2/w", "b")?;
+            b.rm("link")
+        }),
+    ]
+}
+
+fn check(names: impl Fn(&str) -> bool, nested: bool) {
+    for (name, change) in shapes().into_iter().filter(|(name, _)| names(name)) {
+        let change = |branch: &mut Branch| change(branch).expect("changes");
+        Shape {
+            name,
+            base: &base,
+            change: &change,
+        }
+        .check(nested);
+    }
+}
+
+#[test]
+fn a_commit_that_stops_anywhere_is_recovered_whole_or_not_at_all() {
+    check(|_| true, false);
+}
+
+#[test]
+fn a_recovery_that_stops_anywhere_is_recovered_as_well() {
+    let nested = ["everything", "swap", "hard links", "new tree"];
+    check(|name| nested.contains(&name), true);
+}
+
+#[test]
+fn a_commit_with_slots_in_the_workspace_is_recovered_from_there() {
+    let Some(scratch) = Scratch::with_foreign_state() else {
+        return;
+    };
+    scratch.write("a", "before");
+    let log = MemoryLog::default();
+    for operations in 0.. {
+        let power = Power::for_operations(operations);
+        let workspace = scratch.open_with(|inner| {
+            let power = Arc::clone(&power);
+            Arc::new(Stopping { inner, power }) as Arc<dyn Storage>
+        });
+        let mut branch = workspace.snapshot().branch();
+        branch.put("a", &format!("{operations}")).expect("writes");
+        let (_, delta) = branch.freeze().expect("freezes");
+        let recorded = log.states().len();
+        let before = scratch.read("a");
+        let stopping = StoppingLog {
+            inner: &log,
+            power: Arc::clone(&power),
+        };
+        let done = workspace.commit(&delta, &stopping).is_ok() && !power.is_off();
+        drop(workspace);
+        scratch.open().recover(&log).expect("recovers");
+        let expected = match log.states().len() > recorded {
+            true => format!("{operations}"),
+            false => before,
+        };
+        assert_eq!(scratch.read("a"), expected);
+        assert!(scratch.leftovers().is_empty(), "{:?}", scratch.leftovers());
+        if done {
+            return;
+        }
+    }
+}
+
+/// What a person did between the crash and the recovery.
+#[test]
+fn a_recovery_never_loses_what_a_person_did_after_the_crash() {
+    let shape = Shape {
+        name: "people",
+        base: &base,
+        change: &|branch| {
+            branch.put("a", "by the agent").expect("writes");
+            branch.rm("b").expect("removes");
+            branch.put("new", "by the agent").expect("writes");
+            branch.put("dir/a", "by the agent").expect("writes");
+        },
+    };
+    for path in ["a", "b", "new", "dir/a"] {
+        for operations in 0.. {
+            let (start, done) = shape.commit(operations);
+            start.scratch.write(path, "by a person");
+            let workspace = start.scratch.open();
+            let recovery = workspace.recover(&start.log).expect("recovers");
+            let context = format!("{path} {operations} {recovery:?}");
+            assert_eq!(start.scratch.read(path), "by a person", "{context}");
+            let mut found = start.scratch.manifest();
+            found.remove(path);
+            let without = |manifest: &Manifest| {
+                let mut manifest = manifest.clone();
+                manifest.remove(path);
+                manifest
+            };
+            let whole = [without(&start.before), without(&start.after)];
+            assert!(whole.contains(&found), "{context}: torn: {found:?}");
+            assert!(start.log.states().iter().all(Option::is_some), "{context}");
+            assert!(start.scratch.leftovers().is_empty(), "{context}");
+            if done {
+                break;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24),
+        failure_persistence: Some(Box::new(
+            proptest::test_runner::FileFailurePersistence::WithSource("regressions"),
+        )),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn generated_commits_are_recovered_whole_or_not_at_all(
+        program in prop::collection::vec(model::op(), 10..40)
+    ) {
+        let base = |scratch: &Scratch| drop(model::seed_tree(scratch.path()));
+        let change = |branch: &mut Branch| {
+            for op in &program {
+                let _ = model::on_branch(branch, op);
+            }
+            branch.put("at-least-this", "x").expect("writes");
+        };
+        Shape { name: "generated", base: &base, change: &change }.check(false);
+    }
+}

@@ -1,0 +1,313 @@
+//! What the suites share: scratch workspaces, manifests of a tree, an intent log in
+//! memory.
+
+use forerun_snapshot::{
+    Branch, FsError, Inode, Intent, IntentLog, IntentLogError, IntentState, NodeKind, OpenOptions,
+    Storage, Workspace,
+};
+use forerun_types::CommitId;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A workspace directory and a state directory, removed at the end.
+pub(crate) struct Scratch {
+    pub(crate) workspace: tempfile::TempDir,
+    pub(crate) state: tempfile::TempDir,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Scratch {
+        Scratch {
+            workspace: tempfile::tempdir().expect("a temporary directory"),
+            state: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    /// In memory where that is possible, for suites that sync a lot.
+    pub(crate) fn in_memory() -> Scratch {
+        let make = || tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Scratch {
+            workspace: make().expect("a temporary directory"),
+            state: make().expect("a temporary directory"),
+        }
+    }
+
+    /// With slots in `.forerun`, because the state lies on another file system.
+    pub(crate) fn with_foreign_state() -> Option<Scratch> {
+        let state = tempfile::tempdir_in("/dev/shm").ok()?;
+        let workspace = tempfile::tempdir().expect("a temporary directory");
+        let device = |path: &Path| fs::metadata(path).map(|m| m.dev()).ok();
+        (device(state.path()) != device(workspace.path())).then_some(Scratch { workspace, state })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.workspace.path()
+    }
+
+    pub(crate) fn options(&self) -> OpenOptions {
+        OpenOptions {
+            state_dir: self.state.path().to_owned(),
+            masks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn open(&self) -> Workspace {
+        Workspace::open(self.path(), &self.options()).expect("opens")
+    }
+
+    pub(crate) fn open_with(
+        &self,
+        wrap: impl FnOnce(Arc<dyn Storage>) -> Arc<dyn Storage>,
+    ) -> Workspace {
+        Workspace::open_with(self.path(), &self.options(), wrap).expect("opens")
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().expect("has a parent")).expect("creates");
+        fs::write(path, content).expect("writes");
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path().join(path)).unwrap_or_else(|error| format!("! {error}"))
+    }
+
+    pub(crate) fn manifest(&self) -> Manifest {
+        manifest(self.path())
+    }
+
+    /// Slots that are left, in either place, and probes.
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let state = self.state.path().join("slots");
+        for root in fs::read_dir(state).into_iter().flatten().flatten() {
+            found.extend(fs::read_dir(root.path()).into_iter().flatten().flatten());
+        }
+        let own = self.path().join(".forerun/slots");
+        found.extend(fs::read_dir(own).into_iter().flatten().flatten());
+        found.into_iter().map(|entry| entry.path()).collect()
+    }
+}
+
+/// Path → type, permission bits (of files), content or target; without `.forerun`.
+pub(crate) type Manifest = BTreeMap<String, (char, u32, Vec<u8>)>;
+
+pub(crate) fn manifest(root: &Path) -> Manifest {
+    fn walk(root: &Path, relative: &str, out: &mut Manifest) {
+        for entry in fs::read_dir(root.join(relative)).expect("lists") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().into_string().expect("UTF-8");
+            if name == ".forerun" {
+                continue;
+            }
+            let path = match relative {
+                "" => name,
+                relative => format!("{relative}/{name}"),
+            };
+            let metadata = entry.metadata().expect("metadata");
+            let mode = metadata.mode() & 0o7777;
+            if metadata.is_dir() {
+                out.insert(path.clone(), ('d', mode, Vec::new()));
+                walk(root, &path, out);
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(entry.path()).expect("a target");
+                let target = target.into_os_string().into_encoded_bytes();
+                out.insert(path, ('l', 0, target));
+            } else {
+                let content = fs::read(entry.path()).expect("reads");
+                out.insert(path, ('f', mode, content));
+            }
+        }
+    }
+    let mut out = Manifest::new();
+    walk(root, "", &mut out);
+    out
+}
+
+/// An intent log in memory. Keeps intents as the JSON text that a real one would store.
+#[derive(Default)]
+pub(crate) struct MemoryLog {
+    pub(crate) intents: Mutex<Vec<(String, Option<IntentState>)>>,
+    pub(crate) fail_marks: AtomicBool,
+}
+
+impl MemoryLog {
+    pub(crate) fn states(&self) -> Vec<Option<IntentState>> {
+        let intents = self.intents.lock().expect("not poisoned");
+        intents.iter().map(|(_, state)| *state).collect()
+    }
+}
+
+impl IntentLog for MemoryLog {
+    fn record(&self, _: &Path, intent: &Intent) -> Result<CommitId, IntentLogError> {
+        let json = serde_json::to_string(intent).map_err(IntentLogError::new)?;
+        let mut intents = self.intents.lock().expect("not poisoned");
+        intents.push((json, None));
+        Ok(CommitId(intents.len() as u64))
+    }
+
+    fn mark(&self, commit: CommitId, state: IntentState) -> Result<(), IntentLogError> {
+        if self.fail_marks.load(Ordering::SeqCst) {
+            return Err(IntentLogError::new("the disk is full"));
+        }
+        let mut intents = self.intents.lock().expect("not poisoned");
+        let entry = &mut intents[commit.0 as usize - 1].1;
+        assert!(entry.is_none_or(|old| old == state), "marked differently");
+        *entry = Some(state);
+        Ok(())
+    }
+
+    fn unfinished(&self, _: &Path) -> Result<Vec<(CommitId, Intent)>, IntentLogError> {
+        let intents = self.intents.lock().expect("not poisoned");
+        let unfinished = intents.iter().enumerate().filter(|(_, (_, s))| s.is_none());
+        unfinished
+            .map(|(index, (json, _))| {
+                let intent = serde_json::from_str(json).map_err(IntentLogError::new)?;
+                Ok((CommitId(index as u64 + 1), intent))
+            })
+            .collect()
+    }
+}
+
+/// Path-wise access to a branch, for short tests.
+pub(crate) trait Paths {
+    fn resolve(&mut self, path: &str) -> Result<Inode, FsError>;
+    fn parent<'a>(&mut self, path: &'a str) -> Result<(Inode, &'a str), FsError>;
+    fn put(&mut self, path: &str, content: &str) -> Result<(), FsError>;
+    fn get(&mut self, path: &str) -> Result<String, FsError>;
+    fn mkdir(&mut self, path: &str) -> Result<(), FsError>;
+    fn rm(&mut self, path: &str) -> Result<(), FsError>;
+    fn mv(&mut self, from: &str, to: &str) -> Result<(), FsError>;
+    fn rm_all(&mut self, path: &str) -> Result<(), FsError>;
+}
+
+impl Paths for Branch {
+    fn resolve(&mut self, path: &str) -> Result<Inode, FsError> {
+        path.split('/')
+            .filter(|name| !name.is_empty())
+            .try_fold(Inode::ROOT, |dir, name| self.lookup(dir, name))
+    }
+
+    fn parent<'a>(&mut self, path: &'a str) -> Result<(Inode, &'a str), FsError> {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = self.resolve(directory)?;
+        match self.metadata(directory)?.kind {
+            NodeKind::Directory => Ok((directory, name)),
+            _ => Err(FsError::NotADirectory),
+        }
+    }
+
+    /// As `std::fs::write`.
+    fn put(&mut self, path: &str, content: &str) -> Result<(), FsError> {
+        let (directory, name) = self.parent(path)?;
+        let file = match self.lookup(directory, name) {
+            Ok(file) => file,
+            Err(FsError::NotFound) => self.create_file(directory, name)?,
+            Err(error) => return Err(error),
+        };
+        self.set_len(file, 0)?;
+        self.write(file, 0, content.as_bytes())
+    }
+
+    fn get(&mut self, path: &str) -> Result<String, FsError> {
+        let file = self.resolve(path)?;
+        let size = self.metadata(file)?.size as usize;
+        let mut bytes = vec![0; size + 16];
+        let count = self.read(file, 0, &mut bytes)?;
+        bytes.truncate(count);
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn mkdir(&mut self, path: &str) -> Result<(), FsError> {
+        let (directory, name) = self.parent(path)?;
+        self.create_dir(directory, name).map(drop)
+    }
+
+    fn rm(&mut self, path: &str) -> Result<(), FsError> {
+        let (directory, name) = self.parent(path)?;
+        self.unlink(directory, name)
+    }
+
+    fn mv(&mut self, from: &str, to: &str) -> Result<(), FsError> {
+        let (from_directory, from) = self.parent(from)?;
+        let (to_directory, to) = self.parent(to)?;
+        self.rename(from_directory, from, to_directory, to)
+    }
+
+    fn rm_all(&mut self, path: &str) -> Result<(), FsError> {
+        let node = self.resolve(path)?;
+        for entry in self.list(node)? {
+            let below = format!("{path}/{}", entry.name);
+            match entry.kind {
+                NodeKind::Directory => self.rm_all(&below)?,
+                _ => self.rm(&below)?,
+            }
+        }
+        let (directory, name) = self.parent(path)?;
+        self.rmdir(directory, name)
+    }
+}
+
+/// The tree that a branch shows, as a manifest.
+pub(crate) fn branch_manifest(branch: &mut Branch) -> Manifest {
+    fn walk(branch: &mut Branch, dir: Inode, relative: &str, out: &mut Manifest) {
+        for entry in branch.list(dir).expect("lists") {
+            let path = match relative {
+                "" => entry.name.clone(),
+                relative => format!("{relative}/{}", entry.name),
+            };
+            let node = branch.lookup(dir, &entry.name).expect("a listed name");
+            let metadata = branch.metadata(node).expect("metadata");
+            assert_eq!(metadata.kind, entry.kind, "{path}");
+            assert!(
+                branch.path_of(node).is_some_and(|first| first <= path),
+                "{path}"
+            );
+            match entry.kind {
+                NodeKind::Directory => {
+                    out.insert(path.clone(), ('d', metadata.mode, Vec::new()));
+                    walk(branch, node, &path, out);
+                }
+                NodeKind::Symlink => {
+                    let target = branch.read_link(node).expect("a target");
+                    out.insert(path, ('l', 0, target.into_bytes()));
+                }
+                NodeKind::File => {
+                    let mut bytes = vec![0; metadata.size as usize + 1];
+                    let count = branch.read(node, 0, &mut bytes).expect("reads");
+                    assert_eq!(count as u64, metadata.size, "{path}");
+                    bytes.truncate(count);
+                    out.insert(path, ('f', metadata.mode, bytes));
+                }
+            }
+        }
+    }
+    let mut out = Manifest::new();
+    walk(branch, Inode::ROOT, "", &mut out);
+    out
+}
+
+/// Passes operations of [`Storage`] on to a field, for doubles.
+macro_rules! delegate {
+    ($field:ident: $($name:ident)*) => { $(crate::support::delegate!(@ $field $name);)* };
+    (@ $f:ident observe) => { fn observe(&self, at: &Location) -> io::Result<Option<Observed>> { self.$f.observe(at) } };
+    (@ $f:ident digest) => { fn digest(&self, at: &Location) -> io::Result<(Observed, Digest)> { self.$f.digest(at) } };
+    (@ $f:ident read) => { fn read(&self, at: &Location, bytes_max: u64) -> io::Result<Vec<u8>> { self.$f.read(at, bytes_max) } };
+    (@ $f:ident list) => { fn list(&self, at: &Location) -> io::Result<Vec<Vec<u8>>> { self.$f.list(at) } };
+    (@ $f:ident is_writable) => { fn is_writable(&self, at: &Location) -> io::Result<bool> { self.$f.is_writable(at) } };
+    (@ $f:ident same_mount) => { fn same_mount(&self, a: &Location, b: &Location) -> io::Result<bool> { self.$f.same_mount(a, b) } };
+    (@ $f:ident make_own_directory) => { fn make_own_directory(&self, at: &Location) -> io::Result<()> { self.$f.make_own_directory(at) } };
+    (@ $f:ident make_directory) => { fn make_directory(&self, at: &Location, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> { self.$f.make_directory(at, mode, owner) } };
+    (@ $f:ident write_file) => { fn write_file(&self, at: &Location, len: u64, pieces: &mut dyn Iterator<Item = (u64, &[u8])>, attributes: &Attributes) -> io::Result<Box<dyn Hold>> { self.$f.write_file(at, len, pieces, attributes) } };
+    (@ $f:ident make_symlink) => { fn make_symlink(&self, at: &Location, target: &str, times: Option<(Timestamp, Timestamp)>) -> io::Result<()> { self.$f.make_symlink(at, target, times) } };
+    (@ $f:ident link) => { fn link(&self, existing: &Location, at: &Location) -> io::Result<()> { self.$f.link(existing, at) } };
+    (@ $f:ident set_times) => { fn set_times(&self, at: &Location, accessed: Timestamp, modified: Timestamp) -> io::Result<()> { self.$f.set_times(at, accessed, modified) } };
+    (@ $f:ident remove_file) => { fn remove_file(&self, at: &Location) -> io::Result<()> { self.$f.remove_file(at) } };
+    (@ $f:ident sync_directory) => { fn sync_directory(&self, at: &Location) -> io::Result<()> { self.$f.sync_directory(at) } };
+    (@ $f:ident sync_all) => { fn sync_all(&self, at: &Location) -> io::Result<()> { self.$f.sync_all(at) } };
+}
+pub(crate) use delegate;

@@ -1,0 +1,5 @@
+//! Builds the hostile guest and embeds it.
+
+fn main() {
+    forerun_component_build::embed("forerun-hostile-guest", "HOSTILE");
+}

@@ -1,0 +1,5 @@
+//! Builds the shipped tool components and embeds them.
+
+fn main() {
+    forerun_component_build::embed("forerun-tool-files", "FILES");
+}

@@ -1,0 +1,37 @@
+//! The tool components that Forerun ships, as bytes. They are built by this crate's
+//! build script from the packages beside it; nothing is downloaded or checked in.
+
+/// A component and the name that it is known by.
+#[derive(Clone, Copy, Debug)]
+pub struct Component {
+    /// The name, such as `files`.
+    pub name: &'static str,
+    /// The WebAssembly component.
+    pub wasm: &'static [u8],
+}
+
+/// Read, write, edit, list, find, search, delete and move files of the workspace.
+pub const FILES: Component = Component {
+    name: "files",
+    wasm: include!(concat!(env!("OUT_DIR"), "/files.rs")),
+};
+
+/// Everything that is shipped.
+pub const COMPONENTS: &[Component] = &[FILES];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_file_is_a_component() {
+        for component in COMPONENTS {
+            assert_eq!(
+                component.wasm.get(..8),
+                Some(&b"\0asm\x0d\0\x01\0"[..]),
+                "{} is a component, not a core module",
+                component.name
+            );
+        }
+    }
+}
