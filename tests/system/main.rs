@@ -1,8 +1,6 @@
 //! The whole system: the real `forerun` program, a real daemon over a real socket, real
 //! agents as processes, a real workspace. One module a promise of the README.
 
-#![expect(missing_docs, reason = "a test suite has no public items")]
-
 mod bad_input;
 mod equality;
 mod interrupts;

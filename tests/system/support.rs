@@ -2,7 +2,6 @@
 
 use forerun_sdk::{Forerun, Session};
 use forerun_types::{Event, EventKind, SessionId, View};
-use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -36,22 +35,36 @@ impl Home {
 
     /// New directories only.
     pub(crate) fn without_daemon() -> Home {
-        let directory = tempfile::Builder::new().prefix("fr-").tempdir().expect("directory");
+        let directory = tempfile::Builder::new()
+            .prefix("fr-")
+            .tempdir()
+            .expect("directory");
         for name in ["state", "run", "config", "tmp"] {
             std::fs::create_dir(directory.path().join(name)).expect("directory");
             let mode = std::fs::Permissions::from_mode(0o700);
             std::fs::set_permissions(directory.path().join(name), mode).expect("mode");
         }
-        Home { directory, daemon: None }
+        Home {
+            directory,
+            daemon: None,
+        }
     }
 
     /// Starts `forerun serve` and waits until it answers.
     pub(crate) fn start_daemon(&mut self) {
         let log = std::fs::File::create(self.path("daemon.log")).expect("log");
-        let daemon = self.forerun(&["serve"]).stderr(log).stdin(Stdio::null()).spawn();
+        let daemon = self
+            .forerun(&["serve"])
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn();
         self.daemon = Some(daemon.expect("the daemon starts"));
         self.wait_until("the daemon answers", || {
-            self.forerun(&["status"]).output().expect("runs").status.success()
+            self.forerun(&["status"])
+                .output()
+                .expect("runs")
+                .status
+                .success()
         });
     }
 
@@ -104,7 +117,11 @@ impl Home {
     pub(crate) fn fail(&self, exit: i32, arguments: &[&str]) -> String {
         let output = self.output(arguments);
         let stderr = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(output.status.code(), Some(exit), "forerun {arguments:?}: {stderr}");
+        assert_eq!(
+            output.status.code(),
+            Some(exit),
+            "forerun {arguments:?}: {stderr}"
+        );
         assert!(!stderr.contains("panicked"), "{stderr}");
         stderr
     }
@@ -132,7 +149,10 @@ impl Home {
         let script = workspace.join("run.sh");
         std::fs::write(&script, "#!/bin/sh\necho old\n").expect("file");
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("mode");
-        std::os::unix::fs::symlink("src/main.rs", workspace.join("link")).expect("link");
+        let link = workspace.join("link");
+        if !link.is_symlink() {
+            std::os::unix::fs::symlink("src/main.rs", link).expect("link");
+        }
         workspace
     }
 
@@ -148,7 +168,10 @@ impl Home {
         let start = std::time::Instant::now();
         while !condition() {
             let log = std::fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
-            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}; daemon:\n{log}");
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited in vain until {what}; daemon:\n{log}"
+            );
             std::thread::yield_now();
             std::thread::park_timeout(Duration::from_millis(10));
         }
@@ -165,18 +188,29 @@ impl Drop for Home {
 }
 
 /// Everything in a directory but `.forerun`: path → type, mode, and content or target.
-pub(crate) fn manifest(root: &Path) -> BTreeMap<PathBuf, (char, u32, String)> {
-    fn walk(root: &Path, at: &Path, found: &mut BTreeMap<PathBuf, (char, u32, String)>) {
+pub(crate) fn manifest(root: &Path) -> BTreeMap<String, (char, u32, String)> {
+    fn walk(root: &Path, at: &Path, found: &mut BTreeMap<String, (char, u32, String)>) {
         for entry in std::fs::read_dir(at).expect("directory") {
             let path = entry.expect("entry").path();
-            let relative = path.strip_prefix(root).expect("below").to_owned();
-            if relative == Path::new(".forerun") {
+            let relative = path
+                .strip_prefix(root)
+                .expect("below")
+                .display()
+                .to_string();
+            if relative == ".forerun" {
                 continue;
             }
             let metadata = std::fs::symlink_metadata(&path).expect("metadata");
             let mode = metadata.mode() & 0o7777;
             let entry = if metadata.is_symlink() {
-                ('l', 0, std::fs::read_link(&path).expect("link").display().to_string())
+                (
+                    'l',
+                    0,
+                    std::fs::read_link(&path)
+                        .expect("link")
+                        .display()
+                        .to_string(),
+                )
             } else if metadata.is_dir() {
                 walk(root, &path, found);
                 ('d', mode, String::new())
@@ -194,7 +228,10 @@ pub(crate) fn manifest(root: &Path) -> BTreeMap<PathBuf, (char, u32, String)> {
 
 /// The events of NDJSON, other objects left out.
 pub(crate) fn events(ndjson: &str) -> Vec<Event> {
-    ndjson.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    ndjson
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 /// The last JSON object of that type in NDJSON.
@@ -231,7 +268,10 @@ pub(crate) async fn events_until(
 
 /// Waits until the session's plan has ended, and returns the presented events.
 pub(crate) async fn presented(session: &Session) -> Vec<Event> {
-    events_until(session, View::Presented, |kind| matches!(kind, EventKind::Ended { .. })).await
+    events_until(session, View::Presented, |kind| {
+        matches!(kind, EventKind::Ended { .. })
+    })
+    .await
 }
 
 /// The session that a running `forerun run` opened.

@@ -1,11 +1,6 @@
 //! What one action costs: a fresh instance, the tool, the frozen branch. On one thread
 //! and on two; two must do nearly twice as much, which the pool's settings decide.
 
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
-
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forerun_sandbox::{Run, SandboxConfig, Sandboxes};
 use forerun_snapshot::{OpenOptions, Workspace};

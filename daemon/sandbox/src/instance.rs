@@ -148,10 +148,7 @@ fn settle(
     let Some(volumes) = volumes else {
         return (observation, None, None);
     };
-    let denied = volumes
-        .denied
-        .as_ref()
-        .map(|denied| outcome::denial(denied));
+    let denied = volumes.denied.as_ref().map(outcome::denial);
     if let Some(denial) = &denied
         && observation.status == ObservationStatus::ToolError
     {

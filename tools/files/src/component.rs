@@ -1,11 +1,6 @@
 //! The component's side: bindings, and the conversion of descriptions and results.
 
-#![expect(
-    unsafe_code,
-    missing_docs,
-    unreachable_pub,
-    reason = "generated bindings call the canonical ABI"
-)]
+#![expect(unsafe_code, reason = "generated bindings call the canonical ABI")]
 
 use crate::{Description, Output, Places, Speculation};
 use bindings::exports::forerun::tool::tools;

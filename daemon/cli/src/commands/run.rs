@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// One run of a plan.
 #[derive(Clone)]
@@ -233,7 +234,12 @@ fn start_agents(
                 "--session",
                 session.id().as_str(),
             ])
-            .args(["--endpoint", &daemon.endpoint().to_string(), "--no-spawn", "--quiet"])
+            .args([
+                "--endpoint",
+                &daemon.endpoint().to_string(),
+                "--no-spawn",
+                "--quiet",
+            ])
             .env("FORERUN_TOKEN", session.tokens().role(role))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -249,14 +255,21 @@ fn start_agents(
 }
 
 /// Shows the stream until the plan ends. The first SIGINT stops the plan and keeps what
-/// is verified.
+/// is verified; the second ends the program.
 async fn follow(output: Output, session: &Session) -> Result<bool, Failure> {
+    let failed = |error| Failure::io("SIGINT can not be handled", &error);
+    // Listens from here on: a signal that comes between two events is not lost.
+    let mut sigint = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut events = session.watch(View::Presented);
     let mut interrupted = false;
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            _ = tokio::signal::ctrl_c(), if !interrupted => {
+            _ = sigint.recv() => {
+                if interrupted {
+                    return Err(Failure::new(Exit::Interrupted, "INTERRUPTED", "interrupted twice")
+                        .hint("the session goes on stopping; `forerun session list` shows it"));
+                }
                 interrupted = true;
                 output.note("stopping; verified steps are kept");
                 session.stop().await?;

@@ -305,7 +305,10 @@ impl Actor {
             .filter(|call| self.agents.holds(stream, *call))
             .collect();
         let reattach = self.context.deadlines.reattach;
-        let _ = reply.send(Ok(Welcome { open_calls, reattach }));
+        let _ = reply.send(Ok(Welcome {
+            open_calls,
+            reattach,
+        }));
         for (role, capacity) in roles {
             self.plan(Input::AgentAttached { role, capacity });
         }

@@ -65,7 +65,8 @@ impl Actor {
                 if self.tree.get(node).is_none() {
                     self.tree.insert(
                         node,
-                        Node { action: value.clone(),
+                        Node {
+                            action: value.clone(),
                             prefix,
                             result: None,
                         },

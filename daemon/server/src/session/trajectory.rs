@@ -3,7 +3,6 @@
 
 use forerun_types::{
     Action, ActionKey, Digest, Entry, NodeId, Observation, PathChange, PrefixId, SnapshotId,
-    StepIndex,
 };
 use std::collections::{BTreeMap, HashMap};
 

@@ -50,8 +50,11 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
         "printed".into()
     }),
     ("print_and_trap", || {
+        let line = [b'y'; 1_024];
         for _ in 0..4_096 {
-            eprintln!("{}", "y".repeat(1_023));
+            std::io::stderr()
+                .write_all(&line)
+                .expect("printing never fails");
         }
         panic!("the last words")
     }),

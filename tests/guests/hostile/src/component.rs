@@ -1,11 +1,6 @@
 //! The component's side: every attack is a tool without arguments, `program` takes one.
 
-#![expect(
-    unsafe_code,
-    missing_docs,
-    unreachable_pub,
-    reason = "generated bindings call the canonical ABI"
-)]
+#![expect(unsafe_code, reason = "generated bindings call the canonical ABI")]
 
 use crate::{attacks, program};
 use bindings::exports::forerun::tool::tools;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
+use std::ops::Range;
 
 /// Lines that are returned unless `limit` says otherwise.
 const MATCHES_DEFAULT: usize = 200;
@@ -210,9 +211,7 @@ impl Search {
                 self.lines.push("--".into());
             }
             found = true;
-            for before in first..index {
-                self.line(shown, before, lines[before], '-');
-            }
+            self.context(shown, &lines, first..index);
             if index >= printed {
                 self.line(shown, index, line, ':');
             } else if let Some(at) = self.lines.len().checked_sub(printed - index) {
@@ -220,9 +219,7 @@ impl Search {
                 self.lines[at] = format_line(shown, index, line, ':');
             }
             let last = (index + self.context).min(lines.len() - 1);
-            for after in (index + 1).max(printed)..=last {
-                self.line(shown, after, lines[after], '-');
-            }
+            self.context(shown, &lines, (index + 1).max(printed)..last + 1);
             printed = printed.max(last + 1);
             self.matches.push(json!({
                 "path": shown,
@@ -231,6 +228,12 @@ impl Search {
             }));
         }
         self.files += usize::from(found);
+    }
+
+    fn context(&mut self, shown: &str, lines: &[&str], range: Range<usize>) {
+        for (index, line) in lines.iter().enumerate().take(range.end).skip(range.start) {
+            self.line(shown, index, line, '-');
+        }
     }
 
     fn line(&mut self, shown: &str, index: usize, line: &str, mark: char) {
