@@ -220,6 +220,10 @@ latency_ms = 10
 [[step]]
 tool = "edit_file"
 arguments = { path = "README.md", old = "Old text", new = "New text" }
+latency_ms = { approximation = 10, target = 50 }
+[[step]]
+tool = "edit_file"
+arguments = { path = "README.md", old = "New text", new = "Newer text" }
 "#;
     let spec = home.script("plan.toml", text);
     let client = home.client().await;
@@ -235,22 +239,40 @@ arguments = { path = "README.md", old = "Old text", new = "New text" }
         spec,
     };
     let mut agents = [plan.agent(Role::Approximation), plan.agent(Role::Target)];
-    plan.until(|kind| matches!(kind, EventKind::Observed { .. }))
-        .await;
+    plan.until(|kind| {
+        matches!(
+            kind,
+            EventKind::Committed {
+                step: StepIndex(0),
+                ..
+            }
+        )
+    })
+    .await;
+    plan.until(|kind| {
+        matches!(
+            kind,
+            EventKind::Observed {
+                step: StepIndex(1),
+                ..
+            }
+        )
+    })
+    .await;
     let readme = plan.home.path("work/README.md");
-    std::fs::write(&readme, "A person wrote this. Old text\n").expect("written");
+    std::fs::write(&readme, "A person wrote this. New text\n").expect("written");
     plan.until(
         |kind| matches!(kind, EventKind::Stalled { reason, .. } if reason.contains("README.md")),
     )
     .await;
     let kept = std::fs::read_to_string(&readme).expect("file");
-    assert_eq!(kept, "A person wrote this. Old text\n");
+    assert_eq!(kept, "A person wrote this. New text\n");
     // The step is executed again on what is there now.
     plan.session.retry().await.expect("allowed");
     plan.until(|kind| matches!(kind, EventKind::Ended { .. }))
         .await;
     let merged = std::fs::read_to_string(&readme).expect("file");
-    assert_eq!(merged, "A person wrote this. New text\n");
+    assert_eq!(merged, "A person wrote this. Newer text\n");
     for agent in &mut agents {
         assert!(agent.wait().expect("waited").success());
     }

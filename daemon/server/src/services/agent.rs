@@ -163,7 +163,7 @@ impl Stream {
                     Ok(Some(message)) => {
                         silent = 0;
                         if let Some(message) = message.message {
-                            self.from_agent(message).await?;
+                            self.hear(message).await?;
                         }
                     }
                     Ok(None) | Err(_) => return Ok(()),
@@ -187,7 +187,7 @@ impl Stream {
         }
     }
 
-    async fn from_agent(&self, message: FromWire) -> Result<(), RequestError> {
+    async fn hear(&self, message: FromWire) -> Result<(), RequestError> {
         let (call, said) = match message {
             FromWire::Generated(generated) => {
                 let usage = generated.usage.map_or_else(Usage::default, Into::into);

@@ -93,6 +93,7 @@ pub(super) struct Running {
     pub(super) node: NodeId,
     pub(super) step: StepIndex,
     pub(super) parent: Option<NodeId>,
+    pub(super) source: Source,
     pub(super) speculative: bool,
     /// None for what is not done by a sandbox.
     pub(super) task: Option<AbortHandle>,
@@ -198,7 +199,7 @@ impl Actor {
         match message {
             Message::Attach(attach, reply) => self.attach(attach, reply),
             Message::Detached(stream) => self.detached(stream),
-            Message::FromAgent(stream, call, said) => self.from_agent(stream, call, said),
+            Message::FromAgent(stream, call, said) => self.hear(stream, call, said),
             Message::Executed(execution, done) => self.executed(execution, *done),
             Message::Retired(node, step, retirement) => self.retired(node, step, retirement),
             Message::Interrupt(interruption) => self.interrupt(*interruption),
@@ -326,7 +327,7 @@ impl Actor {
         }
     }
 
-    fn from_agent(&mut self, stream: StreamId, call: CallId, said: FromAgent) {
+    fn hear(&mut self, stream: StreamId, call: CallId, said: FromAgent) {
         let now = self.now();
         match said {
             FromAgent::Progress => self.agents.progress(now, stream, call),

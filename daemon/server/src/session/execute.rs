@@ -45,6 +45,7 @@ impl Actor {
                 node,
                 step,
                 parent: launch.parent,
+                source: launch.source,
                 speculative,
                 task: None,
             },
@@ -129,7 +130,7 @@ impl Actor {
     }
 
     fn start_sandbox(&mut self, launch: Launch) {
-        let Some(parent) = self.parent_snapshot(launch.parent) else {
+        let Some(parent) = self.parent_snapshot(launch.parent, launch.node) else {
             tracing::error!(node = %launch.node, "the parent of a launched node has no snapshot");
             let outcome = Outcome::Failed {
                 reason: "the parent's snapshot is gone".to_owned(),
@@ -167,20 +168,16 @@ impl Actor {
         }
     }
 
-    /// The snapshot that a child of `parent` starts from. With `commit = step` and nothing
-    /// unverified on top of it, the head is read from the workspace anew.
-    fn parent_snapshot(&mut self, parent: Option<NodeId>) -> Option<SnapshotId> {
-        if let Some(node) = parent.and_then(|parent| self.tree.get(parent)) {
-            return Some(node.result.as_ref()?.snapshot);
+    /// The snapshot that `node`, a child of `parent`, starts from. With `commit = step` and
+    /// nothing else unverified on top of it, the head is read from the workspace anew.
+    fn parent_snapshot(&mut self, parent: Option<NodeId>, node: NodeId) -> Option<SnapshotId> {
+        if let Some(parent) = parent.and_then(|parent| self.tree.get(parent)) {
+            return Some(parent.result.as_ref()?.snapshot);
         }
-        if self.record.commit == CommitMode::Step && !self.tree.has_snapshots() {
-            let fresh = self
-                .context
-                .sandboxes
-                .open(self.context.workspace.snapshot());
-            self.context
-                .sandboxes
-                .drop_snapshot(std::mem::replace(&mut self.head, fresh));
+        if self.record.commit == CommitMode::Step && !self.tree.has_snapshots_beside(node) {
+            let sandboxes = &self.context.sandboxes;
+            let fresh = sandboxes.reopen(self.head, self.context.workspace.snapshot())?;
+            sandboxes.drop_snapshot(std::mem::replace(&mut self.head, fresh));
         }
         Some(self.head)
     }
@@ -213,10 +210,28 @@ impl Actor {
             self.context.sandboxes.drop_snapshot(done.snapshot);
             return self.not_executed(execution, done.observation.text);
         }
+        if speculative && done.denied.is_some() && self.verified_rules_differ(execution) {
+            self.context.sandboxes.drop_snapshot(done.snapshot);
+            let reason = done.denied.unwrap_or_default();
+            return self.not_executed(execution, reason);
+        }
         let observation = done.observation.clone();
         if let Some(outcome) = self.keep_result(execution, observation, Some(done)) {
             self.plan(Input::Executed { execution, outcome });
         }
+    }
+
+    /// Whether the target, not speculating, may touch other paths than this execution
+    /// could: then a denial is no observation, and the step runs at its verdict (rule 11).
+    fn verified_rules_differ(&self, execution: ExecutionId) -> bool {
+        let source = self
+            .executions
+            .get(&execution)
+            .map(|running| running.source);
+        let policy = &self.context.policy;
+        source.is_some_and(|source| {
+            policy.path_rules(source, true) != policy.path_rules(Source::Target, false)
+        })
     }
 
     /// Notes what an execution brought, and puts it into the planner's terms. `done` is
@@ -242,10 +257,15 @@ impl Actor {
                 done.usage.wall_us,
             ),
             None => {
-                let parent = self.parent_snapshot(running.parent)?;
+                let parent = self.parent_snapshot(running.parent, running.node)?;
                 let snapshot = self.context.sandboxes.snapshot(parent)?;
                 let none = Digest::of("");
-                (self.context.sandboxes.open(snapshot), none, none, 0)
+                (
+                    self.context.sandboxes.reopen(parent, snapshot)?,
+                    none,
+                    none,
+                    0,
+                )
             }
         };
         let changed = self

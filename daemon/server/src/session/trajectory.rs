@@ -124,9 +124,12 @@ impl Tree {
         self.nodes.remove(&id)
     }
 
-    /// Whether any unverified node has been executed, so that a snapshot hangs on the head.
-    pub(crate) fn has_snapshots(&self) -> bool {
-        self.nodes.values().any(|node| node.result.is_some())
+    /// Whether any unverified node but `id` has been executed, so that a snapshot hangs on
+    /// the head.
+    pub(crate) fn has_snapshots_beside(&self, id: NodeId) -> bool {
+        self.nodes
+            .iter()
+            .any(|(other, node)| *other != id && node.result.is_some())
     }
 
     pub(crate) fn snapshots(&self) -> impl Iterator<Item = SnapshotId> {
