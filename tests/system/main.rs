@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod equality;
+mod example;
 mod interrupts;
 mod isolation;
 mod resilience;

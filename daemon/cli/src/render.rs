@@ -41,7 +41,7 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
             agent,
             reattach_ms,
         } => style.warn(&format!(
-            "{role} agent {agent} is gone; its calls wait {} s for it",
+            "{role} agent {agent} is gone; its calls wait {} s for it (forerun agent starts it again)",
             *reattach_ms as f64 / 1000.0
         )),
         EventKind::AgentLost { role, agent } => {

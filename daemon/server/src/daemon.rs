@@ -100,6 +100,7 @@ pub(crate) struct Daemon {
     sessions: Mutex<HashMap<SessionId, SessionHandle>>,
     created: Mutex<HashMap<String, (NewSession, Created)>>,
     finishing: Mutex<()>,
+    policies: Mutex<HashMap<String, PolicySet>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -151,6 +152,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         sessions: Mutex::default(),
         created: Mutex::default(),
         finishing: Mutex::default(),
+        policies: Mutex::default(),
         stopping: watch::channel(false).0,
         config,
     });
@@ -253,12 +255,17 @@ impl Daemon {
         Ok(workspace)
     }
 
-    /// Loads a ready policy set for the toolbox.
+    /// A ready policy set for the toolbox; loaded, and checked against its examples, once.
     pub(crate) fn policy(&self, name: &str) -> Result<PolicySet, forerun_policy::PolicyError> {
+        if let Some(set) = locked(&self.policies).get(name) {
+            return Ok(set.clone());
+        }
         let options = LoadOptions {
             unprotected: self.config.settings.unprotect.clone(),
         };
-        PolicySet::ready_with(name, self.sandboxes.toolbox().tools(), &options)
+        let set = PolicySet::ready_with(name, self.sandboxes.toolbox().tools(), &options)?;
+        locked(&self.policies).insert(name.to_owned(), set.clone());
+        Ok(set)
     }
 
     /// Opens a session. The same key with the same content returns the same session.

@@ -163,4 +163,22 @@ mod tests {
         ));
         assert_eq!(std::fs::read_to_string(&path).expect("file"), "precious");
     }
+
+    #[tokio::test]
+    async fn another_users_socket_is_left_alone() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let dir = dir.path().join("private");
+        private_directory(&dir).expect("directory");
+        let path = dir.join("forerun.sock");
+        drop(UnixListener::bind(&path).expect("a socket"));
+        if std::os::unix::fs::chown(&path, Some(own_uid() + 1), None).is_err() {
+            eprintln!("SKIPPED: only root can give a socket away");
+            return;
+        }
+        assert!(matches!(
+            bind(&path).await,
+            Err(SocketError::Foreign { .. })
+        ));
+        assert!(path.exists());
+    }
 }
