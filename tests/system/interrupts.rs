@@ -243,6 +243,17 @@ async fn a_matching_replacement_in_review_ends_the_review() {
             )
         })
         .await;
+    going
+        .until(|kind| {
+            matches!(
+                kind,
+                EventKind::Committed {
+                    step: StepIndex(1),
+                    ..
+                }
+            )
+        })
+        .await;
     assert!(going.home.path("work/one.txt").exists());
     going.home.succeed(&["accept", going.id(), "2"]);
     going
@@ -273,6 +284,17 @@ async fn a_different_replacement_in_review_rolls_the_verdict_back() {
                 kind,
                 EventKind::ReviewOpened {
                     step: StepIndex(2),
+                    ..
+                }
+            )
+        })
+        .await;
+    going
+        .until(|kind| {
+            matches!(
+                kind,
+                EventKind::Committed {
+                    step: StepIndex(1),
                     ..
                 }
             )

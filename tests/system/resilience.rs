@@ -224,6 +224,9 @@ latency_ms = { approximation = 10, target = 50 }
 [[step]]
 tool = "edit_file"
 arguments = { path = "README.md", old = "New text", new = "Newer text" }
+[[step]]
+tool = "read_file"
+arguments = { path = "README.md" }
 "#;
     let spec = home.script("plan.toml", text);
     let client = home.client().await;
@@ -249,16 +252,17 @@ arguments = { path = "README.md", old = "New text", new = "Newer text" }
         )
     })
     .await;
-    plan.until(|kind| {
+    // Step 2 is executed on top of step 1 before anybody edits.
+    let on_top = |kind: &EventKind| {
         matches!(
             kind,
-            EventKind::Observed {
-                step: StepIndex(1),
+            EventKind::ExecutionFinished {
+                step: StepIndex(2),
                 ..
             }
         )
-    })
-    .await;
+    };
+    events_until(&plan.session, View::Trace, on_top).await;
     let readme = plan.home.path("work/README.md");
     std::fs::write(&readme, "A person wrote this. New text\n").expect("written");
     plan.until(

@@ -16,7 +16,7 @@ use forerun_journal::{CommitMode, Journal, JournalError, SessionRecord, SessionS
 use forerun_policy::{LoadOptions, PolicySet};
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
 use forerun_snapshot::{OpenOptions, Workspace};
-use forerun_types::{EventKind, SessionId, Time};
+use forerun_types::{Digest, EventKind, SessionId, Time};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -25,7 +25,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{oneshot, watch};
 
 /// How long sessions may take to end when the daemon stops.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long streams may take to end after that.
+const STREAMS_GRACE: Duration = Duration::from_secs(2);
 /// Name of the lock file in the state directory.
 const LOCK_FILE: &str = "daemon.lock";
 
@@ -99,6 +101,7 @@ pub(crate) struct Daemon {
     pub(crate) started_at: SystemTime,
     sessions: Mutex<HashMap<SessionId, SessionHandle>>,
     created: Mutex<HashMap<String, (NewSession, Created)>>,
+    creating: tokio::sync::Mutex<()>,
     finishing: Mutex<()>,
     policies: Mutex<HashMap<String, PolicySet>>,
     stopping: watch::Sender<bool>,
@@ -151,6 +154,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         started_at: SystemTime::now(),
         sessions: Mutex::default(),
         created: Mutex::default(),
+        creating: tokio::sync::Mutex::default(),
         finishing: Mutex::default(),
         policies: Mutex::default(),
         stopping: watch::channel(false).0,
@@ -164,10 +168,17 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
     daemon.recover().await?;
     ready(&daemon.config.socket);
     let stopped = Arc::clone(&daemon).stop_signal();
-    services::router(&daemon)
-        .await
-        .serve_with_incoming_shutdown(OwnPeers::new(listener), stopped)
-        .await?;
+    let mut told = daemon.stopping();
+    // Streams that others hold open, such as a health watch, do not keep the daemon.
+    let overdue = async {
+        let _ = told.wait_for(|stopping| *stopping).await;
+        tokio::time::sleep(STOP_GRACE + STREAMS_GRACE).await;
+    };
+    let router = services::router(&daemon).await;
+    tokio::select! {
+        served = router.serve_with_incoming_shutdown(OwnPeers::new(listener), stopped) => served?,
+        () = overdue => tracing::warn!("some streams were cut off"),
+    }
     // The door is closed; nobody can connect any more.
     let _ = std::fs::remove_file(&daemon.config.socket);
     Ok(())
@@ -219,18 +230,58 @@ impl Daemon {
     async fn interrupted(&self, record: &SessionRecord) -> Result<(), ServeError> {
         let events = archive::events(&self.log, &record.id)?;
         let at = events.last().map_or(Time::ZERO, |event| event.at);
+        let state = match Summary::of(&events).phase {
+            Phase::Finished => Some(SessionState::Finished),
+            Phase::Ended => Some(SessionState::Ended),
+            Phase::Interrupted => Some(SessionState::Interrupted),
+            _ => None,
+        };
+        if let Some(state) = state {
+            self.log.journal().set_state(&record.id, state)?;
+            return Ok(());
+        }
         let mut missing = Vec::new();
         for (commit, step) in self.log.journal().commits(&record.id)? {
-            let said = events.iter().any(|event| {
-                matches!(&event.kind, EventKind::Committed { commit: known, .. } if *known == commit)
-            });
-            if !said && record.commit == CommitMode::Step {
+            let said = |what: &dyn Fn(&EventKind) -> bool| events.iter().any(|e| what(&e.kind));
+            if record.commit != CommitMode::Step {
+                continue;
+            }
+            let verified = |kind: &EventKind| match kind {
+                EventKind::Verified { step: known, .. } => *known == step,
+                _ => false,
+            };
+            if !said(&verified) {
+                let decided = events.iter().rev().find_map(|event| match event.kind {
+                    EventKind::Decided {
+                        step: known, node, ..
+                    } if known == step => Some(node),
+                    _ => None,
+                });
+                if let Some(node) = decided {
+                    let (delta, changed) = (Digest::of(""), Vec::new());
+                    missing.push((
+                        at,
+                        EventKind::Verified {
+                            step,
+                            node,
+                            delta,
+                            changed,
+                        },
+                    ));
+                }
+            }
+            let committed = |kind: &EventKind| match kind {
+                EventKind::Committed { commit: known, .. } => *known == commit,
+                _ => false,
+            };
+            if !said(&committed) {
+                let changed = Vec::new();
                 missing.push((
                     at,
                     EventKind::Committed {
                         step,
                         commit,
-                        changed: Vec::new(),
+                        changed,
                     },
                 ));
             }
@@ -274,6 +325,8 @@ impl Daemon {
         new: NewSession,
         key: &str,
     ) -> Result<Created, RequestError> {
+        // One at a time: the same key twice at once is one session, and limits hold.
+        let _one_at_a_time = self.creating.lock().await;
         if *self.stopping.borrow() {
             return Err(RequestError::Stopping);
         }
@@ -294,6 +347,11 @@ impl Daemon {
         let (created, context) = tokio::task::spawn_blocking(move || this.prepare(wanted))
             .await
             .map_err(|error| RequestError::Internal(error.to_string()))??;
+        if *self.stopping.borrow() {
+            let state = SessionState::Interrupted;
+            self.log.journal().set_state(&created.record.id, state)?;
+            return Err(RequestError::Stopping);
+        }
         let id = created.record.id.clone();
         let on_end = {
             let this = Arc::clone(self);
@@ -358,11 +416,15 @@ impl Daemon {
 
     fn session_ended(&self, id: &SessionId) {
         let state = match archive::summary(&self.log, id).map(|summary| summary.phase) {
-            Ok(Phase::Finished) => SessionState::Finished,
-            Ok(Phase::Ended) => SessionState::Ended,
-            _ => SessionState::Interrupted,
+            Ok(Phase::Finished) => Some(SessionState::Finished),
+            Ok(Phase::Ended) => Some(SessionState::Ended),
+            Ok(Phase::Interrupted) => Some(SessionState::Interrupted),
+            // The journal failed: the next start completes the session's log.
+            _ => None,
         };
-        if let Err(error) = self.log.journal().set_state(id, state) {
+        if let Some(state) = state
+            && let Err(error) = self.log.journal().set_state(id, state)
+        {
             tracing::error!(session = %id, %error, "the session's state was not recorded");
         }
         locked(&self.sessions).remove(id);

@@ -10,7 +10,12 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
+
+/// How long accepting rests after a failure, such as too many open files, which would
+/// come again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -100,25 +105,35 @@ fn own_uid() -> u32 {
 /// Accepted connections whose peer is our own user; others are closed at once.
 pub(crate) struct OwnPeers {
     listener: UnixListener,
+    /// Accepting failed: no try before this has passed.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl OwnPeers {
     pub(crate) fn new(listener: UnixListener) -> OwnPeers {
-        OwnPeers { listener }
+        OwnPeers {
+            listener,
+            pause: None,
+        }
     }
 }
 
 impl Stream for OwnPeers {
     type Item = io::Result<UnixStream>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if let Some(pause) = &mut self.pause {
+                std::task::ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
             match self.listener.poll_accept(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => {
                     // Out of descriptors, or the peer is gone already: one connection is
                     // lost, the door stays open.
                     tracing::warn!(%error, "a connection was not accepted");
+                    self.pause = Some(Box::pin(tokio::time::sleep(ACCEPT_PAUSE)));
                 }
                 Poll::Ready(Ok((stream, _))) => match stream.peer_cred() {
                     Ok(peer) if peer.uid() == own_uid() => return Poll::Ready(Some(Ok(stream))),

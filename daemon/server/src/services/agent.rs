@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
@@ -31,6 +32,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const NAME_BYTES_MAX: usize = 256;
 /// Calls that a `Hello` may name; more than can ever be in flight.
 const OPEN_CALLS_MAX: usize = 1_024;
+
+/// Roles that one stream can take: there are no more.
+const ROLES_MAX: usize = 2;
 
 /// Streams are numbered so that a message of an earlier one is not taken for a later's.
 static STREAMS: AtomicU64 = AtomicU64::new(0);
@@ -102,7 +106,7 @@ impl Stream {
         }
         let (record, authority) = daemon.authorize(metadata, &hello.session)?;
         let mut authorities = vec![authority];
-        for token in &hello.tokens {
+        for token in hello.tokens.iter().take(ROLES_MAX) {
             authorities.push(daemon.authority(&record, token)?);
         }
         let roles = roles(&hello, &authorities)?;
@@ -139,7 +143,7 @@ impl Stream {
             outgoing,
             ToWire::Welcome(welcome_to_wire(&welcome, tool_set)),
         )
-        .await;
+        .await?;
         Ok(Stream {
             id,
             session,
@@ -170,10 +174,10 @@ impl Stream {
                 },
                 message = self.from_session.recv() => match message {
                     Some(ToAgent::Close { reason }) => {
-                        send(outgoing, ToWire::Closing(v1::Closing { reason })).await;
+                        send(outgoing, ToWire::Closing(v1::Closing { reason })).await?;
                         return Ok(());
                     }
-                    Some(message) => send(outgoing, self.to_wire(message)).await,
+                    Some(message) => send(outgoing, self.to_wire(message)).await?,
                     None => return Ok(()),
                 },
                 _ = heartbeat.tick() => {
@@ -181,7 +185,7 @@ impl Stream {
                     if silent > HEARTBEATS_MISSED_MAX {
                         return Err(RequestError::ProtocolViolation("no heartbeat came".to_owned()));
                     }
-                    send(outgoing, ToWire::Heartbeat(v1::AgentHeartbeat {})).await;
+                    send(outgoing, ToWire::Heartbeat(v1::AgentHeartbeat {})).await?;
                 }
             }
         }
@@ -264,6 +268,10 @@ fn roles(hello: &v1::Hello, authorities: &[Authority]) -> Result<Vec<(Role, u32)
     if hello.agent.is_empty() {
         return Err(ConversionError::new("hello.agent", "is not set").into());
     }
+    let twice = hello.roles.len() == ROLES_MAX && hello.roles[0].role == hello.roles[1].role;
+    if hello.roles.len() > ROLES_MAX || twice {
+        return Err(ConversionError::new("hello.roles", "names a role twice").into());
+    }
     if hello.roles.is_empty() {
         return Err(ConversionError::new("hello.roles", "names no role").into());
     }
@@ -285,11 +293,21 @@ fn roles(hello: &v1::Hello, authorities: &[Authority]) -> Result<Vec<(Role, u32)
         .collect()
 }
 
-/// The first candidate's action. What has no canonical form is not an action.
+/// The first candidate's action. Arguments that are no JSON, or have no canonical form,
+/// are kept as the text that they are: calling a tool with them is an action whose
+/// observation is the error.
 fn first_action(candidates: Vec<v1::Candidate>) -> Result<Action, String> {
-    let first = candidates.into_iter().next().ok_or("it has no candidate")?;
-    conversions::required("candidates[0].action", first.action)
-        .map_err(|error: ConversionError| error.to_string())
+    let first = candidates.into_iter().next();
+    let wire = first.ok_or("it has no candidate")?.action;
+    let wire = wire.ok_or("its candidate has no action")?;
+    let (tool, arguments) = (wire.tool.clone(), wire.arguments.clone());
+    match Action::try_from(wire) {
+        Ok(action) => Ok(action),
+        Err(error) => {
+            let text = serde_json::Value::from(arguments).to_string();
+            Action::parse(&tool, &text).map_err(|_| error.to_string())
+        }
+    }
 }
 
 fn failure(failed: &v1::Failed) -> Failure {
@@ -314,15 +332,60 @@ fn welcome_to_wire(welcome: &Welcome, tools: v1::ToolSet) -> v1::Welcome {
     }
 }
 
-/// Sends, and ignores that the peer is gone: reading from it says so too.
-async fn send(outgoing: &Outgoing, message: ToWire) {
-    let _ = outgoing
-        .send(Ok(v1::AgentServiceAttachResponse {
-            message: Some(message),
-        }))
-        .await;
+/// Sends.
+///
+/// # Errors
+/// If the peer has not read for as long as it may be silent: its stream is ended, so that
+/// its role is free for somebody who reads.
+async fn send(outgoing: &Outgoing, message: ToWire) -> Result<(), RequestError> {
+    let response = v1::AgentServiceAttachResponse {
+        message: Some(message),
+    };
+    match outgoing
+        .send_timeout(Ok(response), HEARTBEAT * HEARTBEATS_MISSED_MAX)
+        .await
+    {
+        // That it is gone is seen where its messages are read.
+        Ok(()) | Err(SendTimeoutError::Closed(_)) => Ok(()),
+        Err(SendTimeoutError::Timeout(_)) => Err(RequestError::ProtocolViolation(
+            "the agent does not read".to_owned(),
+        )),
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn action(tool: &str, arguments: &str) -> Result<Action, String> {
+        first_action(vec![v1::Candidate {
+            action: Some(v1::Action {
+                tool: tool.to_owned(),
+                arguments: arguments.to_owned(),
+            }),
+            ..v1::Candidate::default()
+        }])
+    }
+
+    #[test]
+    fn arguments_that_are_no_json_stay_an_action_and_are_kept_as_text() {
+        let valid = action("read_file", r#"{"path": "a"}"#).expect("an action");
+        assert_eq!(valid.arguments.as_str(), r#"{"path":"a"}"#);
+        for broken in ["{nonsense", r#"{"a":1,"a":2}"#, ""] {
+            let kept = action("read_file", broken).expect("an action");
+            let text = serde_json::Value::from(broken);
+            assert_eq!(kept.arguments.to_value(), text);
+        }
+    }
+
+    #[test]
+    fn what_names_no_tool_is_no_action() {
+        assert!(first_action(Vec::new()).is_err());
+        assert!(action("", "{}").is_err());
+        assert!(action(&"x".repeat(1_000), "{}").is_err());
+    }
 }

@@ -26,6 +26,8 @@ const WATCH_QUEUE_MAX: usize = 64;
 const WATCH_PAGE: usize = 256;
 /// How long a watcher hears nothing at most.
 const WATCH_HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long a watcher may not read; then it is cut off, and can resume.
+const WATCH_STALL: Duration = Duration::from_secs(30);
 /// How often a watcher of a stopping daemon looks whether its session has ended.
 const LAST_WORDS_POLL: Duration = Duration::from_millis(20);
 /// Most bytes of a task or of instructions: both are part of every prompt.
@@ -226,7 +228,7 @@ impl SessionService for Sessions {
         .await?;
         let (commit, changed) = finished.commit.unzip();
         Ok(Response::new(v1::SessionServiceFinishResponse {
-            outcome: request.outcome,
+            outcome: outcome_to_wire(finished.outcome).into(),
             commit: commit.map(|id| id.to_string()),
             changed: changed
                 .unwrap_or_default()
@@ -234,6 +236,14 @@ impl SessionService for Sessions {
                 .map(Into::into)
                 .collect(),
         }))
+    }
+}
+
+fn outcome_to_wire(outcome: FinishOutcome) -> v1::FinishOutcome {
+    match outcome {
+        FinishOutcome::Commit => v1::FinishOutcome::Commit,
+        FinishOutcome::Discard => v1::FinishOutcome::Discard,
+        FinishOutcome::Keep => v1::FinishOutcome::Keep,
     }
 }
 
@@ -387,11 +397,7 @@ impl Watcher {
                 let last = event.kind.is_last();
                 if self.trace || event.kind.view() == forerun_types::View::Presented {
                     let message = Some(Wire::Event(event.into()));
-                    if sender
-                        .send(Ok(v1::SessionServiceWatchResponse { message }))
-                        .await
-                        .is_err()
-                    {
+                    if !tell(&sender, message).await {
                         return;
                     }
                 }
@@ -410,7 +416,7 @@ impl Watcher {
                 () = tokio::time::sleep(WATCH_HEARTBEAT) => {
                     let heartbeat = v1::WatchHeartbeat { sequence: self.after };
                     let message = Some(Wire::Heartbeat(heartbeat));
-                    if sender.send(Ok(v1::SessionServiceWatchResponse { message })).await.is_err() {
+                    if !tell(&sender, message).await {
                         return;
                     }
                 }
@@ -435,9 +441,12 @@ impl Watcher {
     /// that its client can resume.
     async fn last_words(mut self, sender: &WatchSender) {
         use v1::session_service_watch_response::Message as Wire;
-        while self.daemon.live(&self.session).is_some() {
-            tokio::time::sleep(LAST_WORDS_POLL).await;
-        }
+        let ended = async {
+            while self.daemon.live(&self.session).is_some() {
+                tokio::time::sleep(LAST_WORDS_POLL).await;
+            }
+        };
+        let _ = tokio::time::timeout(crate::daemon::STOP_GRACE, ended).await;
         for event in self.page().unwrap_or_default() {
             self.after = event.sequence;
             if self.trace || event.kind.view() == forerun_types::View::Presented {
@@ -449,6 +458,15 @@ impl Watcher {
         }
         let _ = sender.send(Err(RequestError::Stopping.into())).await;
     }
+}
+
+/// Sends, unless the watcher is gone or has not read for too long.
+async fn tell(
+    sender: &WatchSender,
+    message: Option<v1::session_service_watch_response::Message>,
+) -> bool {
+    let message = Ok(v1::SessionServiceWatchResponse { message });
+    sender.send_timeout(message, WATCH_STALL).await.is_ok()
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {

@@ -93,6 +93,8 @@ pub(super) struct Running {
     pub(super) node: NodeId,
     pub(super) step: StepIndex,
     pub(super) parent: Option<NodeId>,
+    /// The snapshot that a sandbox runs on.
+    pub(super) base: Option<SnapshotId>,
     pub(super) source: Source,
     pub(super) speculative: bool,
     /// None for what is not done by a sandbox.
@@ -172,7 +174,11 @@ impl Actor {
                 .min()
                 .map(|at| self.opened + (at - Time::ZERO));
             let message = tokio::select! {
-                message = inbox.recv() => message,
+                message = inbox.recv() => match message {
+                    Some(message) => Some(message),
+                    // Every handle is gone: nobody can reach the session any more.
+                    None => break,
+                },
                 () = sleep_until(wake) => None,
             };
             match message {
@@ -190,6 +196,13 @@ impl Actor {
             self.decide();
         }
         self.release();
+        // Results that came too late hold snapshots.
+        inbox.close();
+        while let Ok(message) = inbox.try_recv() {
+            if let Message::Executed(_, done) = message {
+                self.context.sandboxes.drop_snapshot(done.snapshot);
+            }
+        }
         if let Some(done) = closed {
             let _ = done.send(());
         }
@@ -246,7 +259,8 @@ impl Actor {
             }
         }
         for (node, step) in std::mem::take(&mut self.retirements) {
-            if self.closing.is_none() {
+            // Once the session is over, nothing of it may reach the workspace any more.
+            if !self.ended && self.closing.is_none() {
                 self.start_retirement(node, step);
             }
         }

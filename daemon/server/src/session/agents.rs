@@ -112,6 +112,8 @@ struct OpenCall {
     asked: Time,
     /// When the agent last said anything about it.
     heard: Time,
+    /// It was sent whole on the agent's request; once is enough for a sound agent.
+    rebased: bool,
 }
 
 /// The agents of one session.
@@ -223,6 +225,7 @@ impl Agents {
                 prefix,
                 asked: now,
                 heard: now,
+                rebased: false,
             },
         );
         self.send_generate(call, prefixes);
@@ -252,14 +255,20 @@ impl Agents {
         }
     }
 
-    /// The agent does not know the base of a call's prefix: it is sent whole.
+    /// The agent does not know the base of a call's prefix: it is sent whole, once a
+    /// stream, so that asking for it again and again floods nobody.
     pub(crate) fn rebase(&mut self, stream: StreamId, call: CallId, prefixes: &Prefixes) {
-        if self.holds(stream, call) {
-            if let Some(stream) = self.streams.get_mut(&stream) {
-                stream.known.clear();
-            }
-            self.send_generate(call, prefixes);
+        if !self.holds(stream, call) {
+            return;
         }
+        match self.calls.get_mut(&call) {
+            Some(open) if !open.rebased => open.rebased = true,
+            _ => return,
+        }
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.known.clear();
+        }
+        self.send_generate(call, prefixes);
     }
 
     /// A stream ended. Its roles wait for the agent to come back.
@@ -273,6 +282,7 @@ impl Agents {
                 roles.push((*role, seat.agent.clone()));
                 for open in self.calls.values_mut().filter(|open| open.role == *role) {
                     open.heard = now;
+                    open.rebased = false;
                 }
             }
         }

@@ -121,6 +121,14 @@ pub(crate) fn finish(
             });
         }
     }
+    // A commit that was recorded, and whose end nobody heard of: it is in the workspace.
+    if let Some((commit, _)) = log.journal().commits(&record.id)?.last() {
+        log.journal().drop_deltas(&record.id)?;
+        return Ok(Finished {
+            outcome: FinishOutcome::Commit,
+            commit: Some((*commit, Vec::new())),
+        });
+    }
     if outcome != FinishOutcome::Commit {
         if outcome == FinishOutcome::Discard {
             log.journal().drop_deltas(&record.id)?;

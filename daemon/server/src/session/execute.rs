@@ -13,7 +13,7 @@ use forerun_planner::{Input, Outcome};
 use forerun_policy::{CallRequest, Counters, Decision, Outcome as PolicyOutcome};
 use forerun_sandbox::{Done, Run};
 use forerun_types::{
-    Action, ActionKind, Digest, Entry, EventKind, ExecutionId, NodeId, Observation,
+    Action, ActionKind, CanonicalJson, Digest, Entry, EventKind, ExecutionId, NodeId, Observation,
     ObservationStatus, PrefixId, SnapshotId, Source, Speculation, StepIndex,
 };
 use std::time::Duration;
@@ -45,6 +45,7 @@ impl Actor {
                 node,
                 step,
                 parent: launch.parent,
+                base: None,
                 source: launch.source,
                 speculative,
                 task: None,
@@ -92,6 +93,9 @@ impl Actor {
             return self.not_executed(launch.execution, reason);
         }
         // A call that can not be started has the error as its observation, whoever makes it.
+        if let Some(observation) = not_json(&launch.action) {
+            return self.complete_without_sandbox(launch.execution, observation);
+        }
         if let Err(observation) = self.context.sandboxes.toolbox().check(&launch.action) {
             return self.complete_without_sandbox(launch.execution, *observation);
         }
@@ -155,6 +159,9 @@ impl Actor {
                 .path_rules(launch.source, launch.speculative),
         };
         let execution = launch.execution;
+        if let Some(running) = self.executions.get_mut(&execution) {
+            running.base = Some(parent);
+        }
         let sandbox = self.context.sandboxes.run(run);
         let messages = self.messages.clone();
         let task = tokio::spawn(async move {
@@ -168,13 +175,20 @@ impl Actor {
         }
     }
 
-    /// The snapshot that `node`, a child of `parent`, starts from. With `commit = step` and
-    /// nothing else unverified on top of it, the head is read from the workspace anew.
+    /// The snapshot that `node`, a child of `parent`, starts from. With `commit = step` the
+    /// head is read from the workspace anew when nothing else unverified stands on it, and
+    /// when the node is executed again, which is for what changed there.
     fn parent_snapshot(&mut self, parent: Option<NodeId>, node: NodeId) -> Option<SnapshotId> {
         if let Some(parent) = parent.and_then(|parent| self.tree.get(parent)) {
             return Some(parent.result.as_ref()?.snapshot);
         }
-        if self.record.commit == CommitMode::Step && !self.tree.has_snapshots_beside(node) {
+        let again = self
+            .tree
+            .get(node)
+            .is_some_and(|node| node.result.is_some());
+        if self.record.commit == CommitMode::Step
+            && (again || !self.tree.has_snapshots_beside(node))
+        {
             let sandboxes = &self.context.sandboxes;
             let fresh = sandboxes.reopen(self.head, self.context.workspace.snapshot())?;
             sandboxes.drop_snapshot(std::mem::replace(&mut self.head, fresh));
@@ -199,9 +213,19 @@ impl Actor {
     pub(super) fn executed(&mut self, execution: ExecutionId, done: Done) {
         let Some(running) = self.executions.get(&execution) else {
             // It was stopped, and finished at the same time.
-            self.context.sandboxes.drop_snapshot(done.snapshot);
+            if !self.is_base(done.snapshot) {
+                self.context.sandboxes.drop_snapshot(done.snapshot);
+            }
             return;
         };
+        // A sandbox that failed to run brings no snapshot of its own.
+        if running.base == Some(done.snapshot) {
+            return if running.speculative {
+                self.not_executed(execution, done.observation.text);
+            } else {
+                self.complete_without_sandbox(execution, done.observation);
+            };
+        }
         let speculative = running.speculative;
         if let ObservationStatus::Stopped(limit) = done.observation.status
             && speculative
@@ -219,6 +243,11 @@ impl Actor {
         if let Some(outcome) = self.keep_result(execution, observation, Some(done)) {
             self.plan(Input::Executed { execution, outcome });
         }
+    }
+
+    /// Whether a snapshot is the head's or a node's, and must not be dropped.
+    fn is_base(&self, snapshot: SnapshotId) -> bool {
+        snapshot == self.head || self.tree.snapshots().any(|held| held == snapshot)
     }
 
     /// Whether the target, not speculating, may touch other paths than this execution
@@ -249,6 +278,7 @@ impl Actor {
             observation: observation.clone(),
         };
         let next = self.prefixes.extend(node.prefix, entry);
+        let sandboxed = done.is_some();
         let (snapshot, changes, delta, elapsed_us) = match done {
             Some(done) => (
                 done.snapshot,
@@ -286,6 +316,7 @@ impl Actor {
         let result = NodeResult {
             observation,
             snapshot,
+            sandboxed,
             delta,
             changed,
             next,
@@ -313,6 +344,24 @@ impl Actor {
     }
 }
 
+/// What is said of arguments that came as no JSON: they were kept as text.
+fn not_json(action: &Action) -> Option<Observation> {
+    let serde_json::Value::String(text) = action.arguments.to_value() else {
+        return None;
+    };
+    let problem = match CanonicalJson::parse(&text) {
+        Ok(_) => "they are a JSON text inside of a string".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Some(Observation::new(
+        ObservationStatus::Invalid,
+        format!(
+            "the arguments of {} are no JSON object: {problem}",
+            action.tool
+        ),
+    ))
+}
+
 /// What an agent is told of a refusal: a stable code, one sentence, and not to retry.
 fn denial(decision: &Decision) -> Observation {
     let text = format!(
@@ -324,4 +373,27 @@ fn denial(decision: &Decision) -> Observation {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_are_text_are_observed_as_no_json_with_the_reason() {
+        let said = |arguments: &str| {
+            let text = serde_json::Value::from(arguments).to_string();
+            let action = Action::parse("read_file", &text).expect("canonical");
+            not_json(&action).expect("an observation").text
+        };
+        assert!(
+            said("{nonsense").contains("line 1"),
+            "{}",
+            said("{nonsense")
+        );
+        assert!(said(r#"{"a":1,"a":2}"#).contains("twice"));
+        assert!(said("{}").contains("inside of a string"));
+        let valid = Action::parse("read_file", "{}").expect("canonical");
+        assert_eq!(not_json(&valid), None);
+    }
 }

@@ -17,11 +17,13 @@ impl Actor {
     pub(super) fn start_retirement(&mut self, node: NodeId, step: StepIndex) {
         let result = self.tree.get(node).and_then(|node| node.result.as_ref());
         let delta = result.and_then(|result| self.context.sandboxes.delta(result.snapshot));
+        let lost = delta.is_none() && result.is_some_and(|result| result.sandboxed);
         let source = self.sources.get(&node).copied().unwrap_or(Source::Target);
         let work = Work {
             session: self.record.id.clone(),
             step,
             source,
+            lost,
             mode: self.record.commit,
             delta,
             workspace: self.context.workspace.clone(),
@@ -113,6 +115,8 @@ struct Work {
     session: SessionId,
     step: StepIndex,
     source: Source,
+    /// The delta should be there, and is not.
+    lost: bool,
     mode: CommitMode,
     delta: Option<Delta>,
     workspace: Workspace,
@@ -126,6 +130,14 @@ impl Work {
             result: RetireResult::Done,
             commit: None,
         };
+        if self.lost {
+            let reason = "the step's changes are lost".to_owned();
+            let result = conflict(reason, "retry executes the step again");
+            return Retirement {
+                result,
+                commit: None,
+            };
+        }
         // `terminate` and what is answered by the owner have no delta.
         let Some(delta) = self.delta else { return done };
         match self.mode {

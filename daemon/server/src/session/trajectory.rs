@@ -82,6 +82,8 @@ pub(crate) struct Node {
 pub(crate) struct NodeResult {
     pub(crate) observation: Observation,
     pub(crate) snapshot: SnapshotId,
+    /// Whether a sandbox ran it, so that there is a delta.
+    pub(crate) sandboxed: bool,
     /// Digest of the delta, which a verdict binds to.
     pub(crate) delta: Digest,
     pub(crate) changed: Vec<PathChange>,
