@@ -39,6 +39,9 @@ fn a_workspace_that_can_not_be_one_is_refused_by_name() {
         "{stderr}"
     );
 
+    let stderr = home.fail(66, &run("/", &spec));
+    assert!(stderr.contains("root of the file system"), "{stderr}");
+
     let inside = home.path("state/forerun/inside");
     std::fs::create_dir_all(&inside).expect("directory");
     let inside = inside.display().to_string();

@@ -45,6 +45,9 @@ pub enum OpenError {
     /// The path names something else.
     #[error("the workspace {0} is not a directory")]
     NotADirectory(PathBuf),
+    /// The whole system is nobody's workspace: one wrong step would take it down.
+    #[error("the workspace {0} is the root of the file system")]
+    Root(PathBuf),
     /// The workspace lies in the daemon's own files.
     #[error("the workspace {0} lies in the daemon's state")]
     InsideState(PathBuf),
@@ -74,6 +77,7 @@ impl OpenError {
         match self {
             OpenError::NotFound(_) => "workspace_not_found",
             OpenError::NotADirectory(_) => "workspace_not_a_directory",
+            OpenError::Root(_) => "workspace_root",
             OpenError::InsideState(_) => "workspace_inside_state",
             OpenError::Locked(_) => "workspace_locked",
             OpenError::CaseInsensitive(_) => "workspace_case_insensitive",
@@ -87,6 +91,7 @@ impl OpenError {
         Some(match self {
             OpenError::NotFound(_) => "create the directory first, or check the spelling",
             OpenError::NotADirectory(_) => "name the directory that contains the file",
+            OpenError::Root(_) => "name the directory of the project",
             OpenError::InsideState(_) => "choose a directory outside the daemon's state",
             OpenError::Locked(_) => {
                 "use the daemon that has it open, or stop that one; a directory has one daemon"
@@ -161,6 +166,9 @@ impl Workspace {
         })?;
         if path.to_str().is_none() {
             return Err(OpenError::NotUtf8(path));
+        }
+        if path.parent().is_none() {
+            return Err(OpenError::Root(path));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| match error {
