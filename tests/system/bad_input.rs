@@ -63,7 +63,7 @@ fn a_script_with_an_error_is_reported_with_its_line() {
     let stderr = home.fail(64, &run(&work, "nothing"));
     assert!(stderr.contains("script:FILE"), "{stderr}");
     let missing = format!("script:{}", home.path("none.toml").display());
-    let stderr = home.fail(65, &run(&work, &missing));
+    let stderr = home.fail(66, &run(&work, &missing));
     assert!(stderr.contains("none.toml"), "{stderr}");
 }
 

@@ -100,7 +100,10 @@ impl From<forerun_sdk::Error> for Failure {
             Error::BinaryNotFound { .. } => Exit::Unavailable,
             Error::Unsafe { .. } => Exit::NotAllowed,
             Error::Io { .. } => Exit::Io,
-            Error::Script(_) => Exit::Data,
+            Error::Script(_) => match std::error::Error::source(&error) {
+                Some(source) if source.is::<std::io::Error>() => Exit::NoInput,
+                _ => Exit::Data,
+            },
             Error::Refused(refusal) => exit_of(&refusal.reason),
             _ => Exit::Software,
         };

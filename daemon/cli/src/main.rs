@@ -39,6 +39,14 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(run(cli)),
         Err(error) => Err(Failure::io("the runtime could not be started", &error)),
     };
+    let result = match result {
+        Ok(_) if output::write_failed() => Err(Failure::new(
+            Exit::Io,
+            "IO",
+            "the output could not be written",
+        )),
+        result => result,
+    };
     match result {
         Ok(code) => code,
         Err(failure) => failure.report(json),

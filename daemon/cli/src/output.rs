@@ -1,9 +1,10 @@
 //! What goes to stdout (data) and stderr (everything else). A reader that goes away, as
-//! `| head` does, ends the program quietly.
+//! `| head` does, is no error; that data could not be written is one, told at the end.
 
 use crate::style::Style;
 use serde::Serialize;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How this run prints.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +34,33 @@ impl Output {
         }
     }
 
+    /// Whether nobody reads any more.
+    pub(crate) fn reader_is_gone(self) -> bool {
+        READER_GONE.load(Ordering::Relaxed)
+    }
+
     /// Something for people that is no data.
     pub(crate) fn note(self, text: &str) {
         print(&mut io::stderr().lock(), text);
     }
 }
 
+/// The reader of stdout or stderr went away.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+/// Data could not be written.
+static WRITE_FAILED: AtomicBool = AtomicBool::new(false);
+
 fn print(stream: &mut impl Write, text: &str) {
-    if let Err(error) = writeln!(stream, "{text}").and_then(|()| stream.flush())
-        && error.kind() == io::ErrorKind::BrokenPipe
-    {
-        std::process::exit(0);
+    match writeln!(stream, "{text}").and_then(|()| stream.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            READER_GONE.store(true, Ordering::Relaxed);
+        }
+        Err(_) => WRITE_FAILED.store(true, Ordering::Relaxed),
     }
+}
+
+/// Whether some output could not be written, other than because nobody reads it.
+pub(crate) fn write_failed() -> bool {
+    WRITE_FAILED.load(Ordering::Relaxed)
 }

@@ -48,3 +48,30 @@ impl Style {
         }
     }
 }
+
+/// Text of somebody else as a terminal may have it: what would move the cursor, change
+/// the window or reorder the line is shown as its code.
+pub(crate) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if reorders || (character.is_control() && character != '\t') {
+            out.extend(character.escape_unicode());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_and_reordering_do_not_reach_the_terminal() {
+        assert_eq!(visible("a\tb é"), "a\tb é");
+        assert_eq!(visible("\u{1b}[2J\r"), "\\u{1b}[2J\\u{d}");
+        assert_eq!(visible("\u{202e}x"), "\\u{202e}x");
+    }
+}

@@ -13,6 +13,11 @@ use tracing_subscriber::EnvFilter;
 /// `forerun serve`: everything is parsed before anything is opened.
 pub(crate) async fn serve(global: &Global, args: ServeArgs) -> Result<(), Failure> {
     let locations = locations(global)?;
+    if let Some(path) = args.config.as_ref().filter(|path| !path.exists()) {
+        let message = format!("the configuration {} does not exist", path.display());
+        return Err(Failure::new(Exit::NoInput, "CONFIG_NOT_FOUND", message)
+            .hint("leave --config out to use the default place"));
+    }
     let settings = match args.config.or_else(default_config_file) {
         Some(path) => Settings::load(&path).map_err(config_failure)?,
         None => Settings::default(),

@@ -9,6 +9,7 @@ use crate::args::{CommitArg, Global, RunArgs, WindowArg};
 use crate::example::{self, Example};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::style::visible;
 use forerun_sdk::{CommitMode, Finish, Forerun, Session, SessionInfo, Window};
 use forerun_types::{EventKind, FileDiff, Role, View};
 use std::path::PathBuf;
@@ -255,7 +256,8 @@ fn start_agents(
 }
 
 /// Shows the stream until the plan ends. The first SIGINT stops the plan and keeps what
-/// is verified; the second ends the program.
+/// is verified; the second ends the program. A reader that went away stops it as well:
+/// nothing is decided unseen.
 async fn follow(output: Output, session: &Session) -> Result<bool, Failure> {
     let failed = |error| Failure::io("SIGINT can not be handled", &error);
     // Listens from here on: a signal that comes between two events is not lost.
@@ -280,6 +282,10 @@ async fn follow(output: Output, session: &Session) -> Result<bool, Failure> {
             return Ok(interrupted);
         };
         show(output, &event);
+        if output.reader_is_gone() && !interrupted {
+            interrupted = true;
+            session.stop().await?;
+        }
         if matches!(event.kind, EventKind::Ended { .. }) {
             return Ok(interrupted);
         }
@@ -312,7 +318,8 @@ fn report(output: Output, ended: &Ended) {
     }
     output.line("");
     if let Some(answer) = &info.answer {
-        output.line(&format!("{} {answer}", output.style.strong("answer:")));
+        let heading = output.style.strong("answer:");
+        output.line(&format!("{heading} {}", visible(answer)));
     }
     let counts = &info.counts;
     output.line(&format!(

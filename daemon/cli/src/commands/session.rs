@@ -5,7 +5,7 @@ use crate::args::{Global, SessionCommand};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::render;
-use crate::style::Style;
+use crate::style::{Style, visible};
 use forerun_sdk::{CommitMode, Finish, SessionInfo, SessionState};
 use forerun_types::{ChangeKind, FileDiff};
 
@@ -87,19 +87,21 @@ pub(crate) fn print_diff(output: Output, files: &[FileDiff]) {
         }
         output.line(&output.style.strong(&heading(file)));
         for line in file.unified.lines() {
-            output.line(&coloured(line, output.style));
+            output.line(&coloured(&visible(line), output.style));
         }
     }
 }
 
 fn heading(file: &FileDiff) -> String {
-    let path = &file.change.path;
+    let path = visible(&file.change.path);
     let binary = if file.binary { " (binary)" } else { "" };
     match &file.change.kind {
         ChangeKind::Created => format!("new: {path}{binary}"),
         ChangeKind::Modified => format!("changed: {path}{binary}"),
         ChangeKind::Deleted => format!("deleted: {path}{binary}"),
-        ChangeKind::Renamed { from } => format!("renamed: {from} → {path}{binary}"),
+        ChangeKind::Renamed { from } => {
+            format!("renamed: {} → {path}{binary}", visible(from))
+        }
         ChangeKind::Attributes => format!("attributes: {path}{binary}"),
     }
 }
@@ -125,7 +127,7 @@ fn row(info: &SessionInfo) -> String {
         info.id,
         info.state.as_str(),
         info.counts.verified,
-        info.workspace.display(),
+        visible(&info.workspace.display().to_string()),
     )
 }
 
@@ -139,7 +141,7 @@ fn page(info: &SessionInfo) -> String {
         lines.push(format!("           hint: {hint}"));
     }
     lines.push(format!("workspace  {}", info.workspace.display()));
-    lines.push(format!("task       {}", info.task));
+    lines.push(format!("task       {}", visible(&info.task)));
     lines.push(format!(
         "policy     {}, depth {}, commit {}",
         info.policy,
@@ -175,7 +177,7 @@ fn page(info: &SessionInfo) -> String {
         lines.push(format!("ended      {}", info.end_reason));
     }
     if let Some(answer) = &info.answer {
-        lines.push(format!("answer     {answer}"));
+        lines.push(format!("answer     {}", visible(answer)));
     }
     lines.join("\n")
 }

@@ -21,6 +21,9 @@ pub(crate) async fn watch(
     let mut events = session.watch_from(view, args.after, !args.no_follow);
     while let Some(event) = events.next().await {
         show(output, &event?);
+        if output.reader_is_gone() {
+            break;
+        }
     }
     Ok(())
 }

@@ -412,7 +412,7 @@ impl Actor {
             self.summary.last_sequence + self.unwritten.len() as u64
         });
         if let Err(error) = &answer {
-            let what = format!("{what:?}");
+            let what = what.to_string();
             self.event(EventKind::Refused {
                 what,
                 reason: error.to_string(),

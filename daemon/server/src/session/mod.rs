@@ -32,6 +32,7 @@ use forerun_snapshot::FileDiff;
 use forerun_types::{
     Action, CallId, CommitId, ExecutionId, NodeId, PathChange, Role, StepIndex, Usage,
 };
+use std::fmt;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -124,6 +125,24 @@ pub(crate) enum UserInterrupt {
     Pause,
     Resume,
     Stop,
+}
+
+impl fmt::Display for UserInterrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UserInterrupt::Claim { step, .. } => write!(f, "claim of step {step}"),
+            UserInterrupt::Unclaim { step } => write!(f, "unclaim of step {step}"),
+            UserInterrupt::Replace { step, action, .. } => {
+                write!(f, "replace of step {step} by {action}")
+            }
+            UserInterrupt::Accept { step, .. } => write!(f, "accept of step {step}"),
+            UserInterrupt::Answer { step, .. } => write!(f, "answer to step {step}"),
+            UserInterrupt::Retry => f.write_str("retry"),
+            UserInterrupt::Pause => f.write_str("pause"),
+            UserInterrupt::Resume => f.write_str("resume"),
+            UserInterrupt::Stop => f.write_str("stop"),
+        }
+    }
 }
 
 /// Why an interrupt had no effect.

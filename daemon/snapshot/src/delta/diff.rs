@@ -136,8 +136,12 @@ fn headers(change: &PathChange, modes: (Option<u32>, Option<u32>)) -> String {
     };
     let mut text = format!("diff --git a/{from} b/{path}\n");
     match (&change.kind, modes) {
-        (ChangeKind::Created, _) => text += "new\n",
-        (ChangeKind::Deleted, _) => text += "deleted\n",
+        (ChangeKind::Created, (_, Some(new))) => {
+            text += &format!("new file mode {}\n", git_mode(new));
+        }
+        (ChangeKind::Deleted, (Some(old), _)) => {
+            text += &format!("deleted file mode {}\n", git_mode(old));
+        }
         (ChangeKind::Renamed { from }, _) => {
             text += &format!("rename from {from}\nrename to {path}\n");
         }
@@ -147,6 +151,15 @@ fn headers(change: &PathChange, modes: (Option<u32>, Option<u32>)) -> String {
         _ => {}
     }
     text
+}
+
+/// A file's mode as git knows them: executable or not.
+fn git_mode(mode: u32) -> &'static str {
+    if mode & 0o111 != 0 {
+        "100755"
+    } else {
+        "100644"
+    }
 }
 
 enum Unshown {
