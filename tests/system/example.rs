@@ -37,3 +37,24 @@ fn the_example_ends_as_the_readme_says() {
     );
     assert_eq!(after.len(), before.len() + 1);
 }
+
+#[test]
+fn the_examples_workspaces_are_equal_when_each_step_is_committed() {
+    let home = Home::new();
+    let directory = home.path("example").display().to_string();
+    let arguments = [
+        "run",
+        "--json",
+        "--commit",
+        "step",
+        "--workspace",
+        &directory,
+    ];
+    let ndjson = home.succeed(&arguments);
+    let comparison = object(&ndjson, "comparison");
+    assert_eq!(comparison["same_answer"], true);
+    assert!(comparison["same_changes"].is_null(), "{comparison}");
+    let workspace = manifest(&home.path("example/workspace"));
+    assert!(workspace.contains_key("CHANGES.md"));
+    assert_eq!(workspace, manifest(&home.path("example/workspace-off")));
+}

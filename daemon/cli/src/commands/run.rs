@@ -349,7 +349,8 @@ fn report(output: Output, ended: &Ended) {
 /// The measured difference that speculation made.
 fn compare(output: Output, with: &Ended, without: &Ended) {
     let seconds = |ended: &Ended| ended.info.timings.elapsed.as_secs_f64();
-    let same_diff = with.diff == without.diff;
+    // With `commit = step` the changes are in the workspaces, not in a diff.
+    let same_changes = (with.info.commit == CommitMode::Session).then(|| with.diff == without.diff);
     let same_answer = with.info.answer == without.info.answer;
     let speed_up = seconds(without) / seconds(with).max(f64::EPSILON);
     if output.json {
@@ -360,14 +361,14 @@ fn compare(output: Output, with: &Ended, without: &Ended) {
             "off_s": seconds(without),
             "speed_up": speed_up,
             "same_answer": same_answer,
-            "same_changes": same_diff,
+            "same_changes": same_changes,
         }));
         return;
     }
-    let same = if same_diff && same_answer {
-        "the same answer and changes"
-    } else {
-        "NOT the same outcome"
+    let same = match (same_answer, same_changes) {
+        (true, Some(true)) => "the same answer and changes",
+        (true, None) => "the same answer",
+        _ => "NOT the same outcome",
     };
     output.line(&output.style.strong(&format!(
         "with speculation {:.2} s, without {:.2} s: {speed_up:.2} times as fast, {same}",
