@@ -9,3 +9,4 @@ mod isolation;
 mod resilience;
 mod support;
 mod tokens;
+mod wire;
