@@ -4,8 +4,8 @@
 use forerun_proto::{FILE_DESCRIPTOR_SET, v1};
 use forerun_types::{
     Action, AskEnd, CallId, ChangeKind, CommitId, Digest, Event, EventKind, ExecutionEnd,
-    ExecutionId, LimitName, NodeId, Observation, ObservationStatus, PathChange, PrefixId, Role,
-    Source, StepIndex, Time, Usage,
+    ExecutionId, LeftAlone, LimitName, NodeId, Observation, ObservationStatus, PathChange,
+    PrefixId, Role, Source, StepIndex, Time, Undone, Usage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -99,6 +99,23 @@ fn changed() -> impl Strategy<Value = Vec<PathChange>> {
     prop::collection::vec(
         (text(), kind).prop_map(|(path, kind)| PathChange { path, kind }),
         0..3,
+    )
+}
+
+fn undone() -> impl Strategy<Value = Undone> {
+    let commit = || any::<u64>().prop_map(CommitId);
+    let left = (text(), text()).prop_map(|(path, reason)| LeftAlone { path, reason });
+    let left = prop::collection::vec(left, 0..3);
+    let commits = (commit(), prop::option::of(commit()));
+    (step(), commits, any::<bool>(), changed(), left).prop_map(
+        |(step, (undoes, commit), redo, changed, left)| Undone {
+            step,
+            undoes,
+            redo,
+            commit,
+            changed,
+            left,
+        },
     )
 }
 
@@ -275,6 +292,12 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             changed: changed(),
         }),
         kind!(Interrupted { reason: text() }),
+        kind!(Kept {
+            commit: any::<u64>().prop_map(CommitId),
+            path: text(),
+            copy: text()
+        }),
+        undone().prop_map(EventKind::Undone).boxed(),
     ]
 }
 

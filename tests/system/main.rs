@@ -9,4 +9,5 @@ mod isolation;
 mod resilience;
 mod support;
 mod tokens;
+mod undo;
 mod wire;

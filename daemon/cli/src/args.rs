@@ -90,7 +90,7 @@ pub(crate) enum Command {
     Resume { session: SessionId },
     /// End a session; what is verified is kept
     Stop { session: SessionId },
-    /// Sessions: list, show, diff, commit, discard
+    /// Sessions: list, show, diff, commit, discard, undo, redo
     #[command(subcommand)]
     Session(SessionCommand),
     /// Run the daemon in the foreground
@@ -214,6 +214,21 @@ pub(crate) enum SessionCommand {
     Commit { session: SessionId },
     /// Drop a session's changes
     Discard { session: SessionId },
+    /// Take committed steps back, newest first; what you changed since is left alone
+    Undo(UndoArgs),
+    /// Bring back what was undone
+    Redo(UndoArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UndoArgs {
+    pub(crate) session: SessionId,
+    /// Only this step and later ones
+    #[arg(long, value_name = "STEP")]
+    pub(crate) from: Option<u32>,
+    /// Also what you, or somebody else, changed since
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

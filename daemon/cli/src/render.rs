@@ -1,8 +1,9 @@
 //! One line for one event: what a person reads while a plan runs.
 
-use crate::style::Style;
+use crate::style::{Style, visible};
 use forerun_types::{
     Action, ChangeKind, Event, EventKind, Observation, ObservationStatus, PathChange, Source,
+    Undone,
 };
 use std::fmt::Write;
 
@@ -128,6 +129,12 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
             format!("finished: {outcome}{changed}")
         }
         EventKind::Interrupted { reason } => style.bad(&format!("interrupted: {reason}")),
+        EventKind::Kept { path, copy, .. } => style.warn(&format!(
+            "kept: another version of {} is in {}",
+            visible(path),
+            visible(copy)
+        )),
+        EventKind::Undone(event) => undone(event, style),
         EventKind::Asked {
             call, role, step, ..
         } => style.dim(&format!("{step:>3}  ·  {call} asks {role}")),
@@ -267,6 +274,26 @@ pub(crate) fn changes(changed: &[PathChange]) -> String {
     }
     if changed.len() > SHOWN {
         let _ = write!(text, " and {} more", changed.len() - SHOWN);
+    }
+    text
+}
+
+/// What an undo or a redo did to a step.
+pub(crate) fn undone(undone: &Undone, style: Style) -> String {
+    let done = if undone.redo { "redone" } else { "undone" };
+    let changed = match changes(&undone.changed) {
+        nothing if nothing.is_empty() => "nothing to do".to_owned(),
+        changed => changed,
+    };
+    let mut text = format!("step {} {done}: {changed}", undone.step);
+    for left in &undone.left {
+        let line = format!(
+            "left alone: {}: {}",
+            visible(&left.path),
+            visible(&left.reason)
+        );
+        text.push('\n');
+        text.push_str(&style.warn(&line));
     }
     text
 }

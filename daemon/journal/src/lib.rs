@@ -35,7 +35,7 @@ mod writer;
 
 pub use error::JournalError;
 pub use events::{Broken, Verification};
-pub use intents::StepIntents;
+pub use intents::{CommitRecord, StepIntents};
 pub use journal::Journal;
 pub use record::{CommitMode, SessionRecord, SessionState, TokenHashes};
 pub use replies::Recall;

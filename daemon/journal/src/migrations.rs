@@ -12,7 +12,8 @@ use std::path::Path;
 const APPLICATION_ID: i32 = 0x4672_726e;
 
 /// The migrations: entry `n` leads from version `n` to version `n + 1`.
-pub(crate) const MIGRATIONS: &[&str] = &["
+pub(crate) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE sessions (
         number INTEGER PRIMARY KEY,
@@ -54,7 +55,33 @@ pub(crate) const MIGRATIONS: &[&str] = &["
         reply BLOB NOT NULL,
         UNIQUE (scope, name)
     );
-"];
+",
+    "
+    CREATE TABLE commits (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        workspace BLOB NOT NULL,
+        session TEXT,
+        step INTEGER,
+        undoes INTEGER REFERENCES commits (id),
+        redoes INTEGER NOT NULL,
+        directory TEXT NOT NULL,
+        recorded_ms INTEGER NOT NULL,
+        kept_bytes INTEGER NOT NULL,
+        intent TEXT NOT NULL,
+        state TEXT NOT NULL
+            CHECK (state IN ('recorded', 'applied', 'reverted', 'undone', 'expired'))
+    );
+    INSERT INTO commits
+        SELECT id, workspace, session, step, NULL, 0, json_extract(intent, '$.directory'), 0, 0,
+            intent, replace(state, 'applied', 'expired')
+        FROM intents;
+    DROP TABLE intents;
+    CREATE INDEX commits_unfinished ON commits (workspace, id) WHERE state = 'recorded';
+    CREATE INDEX commits_kept ON commits (workspace, id) WHERE state = 'applied';
+    CREATE INDEX commits_of_session ON commits (session, id);
+    CREATE UNIQUE INDEX commits_directory ON commits (directory);
+",
+];
 
 /// Brings the database to the newest version.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), JournalError> {
@@ -128,7 +155,30 @@ mod tests {
             .iter()
             .map(|text| Digest::of(text).short())
             .collect();
-        assert_eq!(digests, ["8ae2163eb7c7"]);
+        assert_eq!(digests, ["8ae2163eb7c7", "acfa88218699"]);
+    }
+
+    #[test]
+    fn commits_of_the_first_version_are_kept_without_an_undo() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, 0, MIGRATIONS[0]).unwrap();
+        connection
+            .execute_batch(
+                r#"INSERT INTO intents (id, workspace, intent, state) VALUES
+                    (4, x'2f61', '{"directory":"d4"}', 'applied'),
+                    (7, x'2f61', '{"directory":"d7"}', 'recorded')"#,
+            )
+            .unwrap();
+        migrate(&mut connection, Path::new("memory")).unwrap();
+        let rows: Vec<(u64, String, String)> = connection
+            .prepare("SELECT id, directory, state FROM commits ORDER BY id")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let row = |id, directory: &str, state: &str| (id, directory.into(), state.into());
+        assert_eq!(rows, [row(4, "d4", "expired"), row(7, "d7", "recorded")]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Everything is parsed before anything is opened; an unknown key is an error that names
 //! it and its place.
 
+use forerun_snapshot::Retention;
 use forerun_types::Limits;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,36 @@ pub struct Settings {
     pub limits: Limits,
     /// When agents are given up.
     pub agents: AgentSettings,
+    /// How long commits can be undone.
+    pub undo: UndoSettings,
+}
+
+/// How long commits can be undone: what they replaced is kept for so long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UndoSettings {
+    /// The oldest commit that can be undone, in days.
+    pub keep_days: u32,
+    /// Most bytes that are kept of one workspace.
+    pub keep_bytes: u64,
+}
+
+impl Default for UndoSettings {
+    fn default() -> Self {
+        UndoSettings {
+            keep_days: 7,
+            keep_bytes: 5 << 30,
+        }
+    }
+}
+
+impl UndoSettings {
+    pub(crate) fn retention(&self) -> Retention {
+        Retention {
+            age: Duration::from_secs(u64::from(self.keep_days) * 24 * 60 * 60),
+            bytes: self.keep_bytes,
+        }
+    }
 }
 
 /// When agents are given up, in milliseconds.
@@ -66,6 +97,7 @@ impl Default for Settings {
             unprotect: Vec::new(),
             limits: Limits::default(),
             agents: AgentSettings::default(),
+            undo: UndoSettings::default(),
         }
     }
 }

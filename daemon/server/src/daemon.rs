@@ -9,13 +9,14 @@ use crate::config::Config;
 use crate::error::RequestError;
 use crate::services;
 use crate::session::{
-    self, Context, Log, Message, Phase, SessionHandle, SessionSettings, Summary, View, archive,
+    self, Context, Log, Message, Phase, SessionHandle, SessionSettings, Settler, Summary, View,
+    archive,
 };
 use crate::socket::{self, OwnPeers, SocketError};
 use forerun_journal::{CommitMode, Journal, JournalError, SessionRecord, SessionState};
 use forerun_policy::{LoadOptions, PolicySet};
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
-use forerun_snapshot::{OpenOptions, Workspace};
+use forerun_snapshot::{OpenOptions, Timestamp, Workspace};
 use forerun_types::{Digest, EventKind, SessionId, Time};
 use std::collections::HashMap;
 use std::io;
@@ -166,6 +167,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         source,
     })?;
     daemon.recover().await?;
+    daemon.expire_soon();
     ready(&daemon.config.socket);
     let stopped = Arc::clone(&daemon).stop_signal();
     let mut told = daemon.stopping();
@@ -225,6 +227,16 @@ impl Daemon {
         Ok(())
     }
 
+    /// Expires in the background what an earlier daemon kept.
+    fn expire_soon(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = this.expire_all() {
+                tracing::warn!(%error, "old commits could not be expired");
+            }
+        });
+    }
+
     /// Completes the log of a session that an earlier daemon did not end: steps whose
     /// commit was recorded are verified, even if the daemon died before it could say so.
     async fn interrupted(&self, record: &SessionRecord) -> Result<(), ServeError> {
@@ -241,9 +253,10 @@ impl Daemon {
             return Ok(());
         }
         let mut missing = Vec::new();
-        for (commit, step) in self.log.journal().commits(&record.id)? {
+        for commit in self.log.journal().commits(&record.id)? {
+            let (commit, step, undoes) = (commit.id, commit.step, commit.undoes);
             let said = |what: &dyn Fn(&EventKind) -> bool| events.iter().any(|e| what(&e.kind));
-            if record.commit != CommitMode::Step {
+            if record.commit != CommitMode::Step || undoes.is_some() {
                 continue;
             }
             let verified = |kind: &EventKind| match kind {
@@ -400,6 +413,7 @@ impl Daemon {
         let context = Context {
             log: self.log.clone(),
             sandboxes: self.sandboxes.clone(),
+            settler: self.settler(workspace.clone()),
             workspace,
             policy,
             deadlines: self.config.settings.agents.deadlines(),
@@ -412,6 +426,26 @@ impl Daemon {
             },
             context,
         ))
+    }
+
+    /// Looks after what is committed to a workspace.
+    pub(crate) fn settler(&self, workspace: Workspace) -> Settler {
+        let retention = self.config.settings.undo.retention();
+        Settler::new(self.log.clone(), workspace, retention)
+    }
+
+    /// Drops what undoes old commits, in all workspaces. Blocks on the disk.
+    fn expire_all(&self) -> Result<(), RequestError> {
+        let age = self.config.settings.undo.retention().age;
+        for path in self.log.journal().undoable_workspaces()? {
+            if path.exists() {
+                self.settler(self.open_workspace(&path)?).expire();
+            } else {
+                let (now, state) = (Timestamp::now(), &self.config.state_dir);
+                Workspace::forget(&path, state, age, now, self.log.journal())?;
+            }
+        }
+        Ok(())
     }
 
     fn session_ended(&self, id: &SessionId) {

@@ -33,9 +33,9 @@ mod version;
 mod workspace;
 
 pub use branch::{Branch, DeltaUsage, DirEntry, FsError, Metadata, Quota};
-pub use commit::intent::{Intent, IntentLog, IntentLogError, IntentState};
-pub use commit::storage::{Attributes, Hold, Location, Observed, Place, Storage};
-pub use commit::{Commit, CommitError, KeptCopy, Recovery};
+pub use commit::intent::{Intent, IntentLog, IntentLogError, IntentState, Kept, Undoes};
+pub use commit::storage::{Attributes, Hold, Lease, Location, Observed, Place, Storage};
+pub use commit::{Commit, CommitError, KeptCopy, Recovery, Retention, Undo};
 pub use delta::{Delta, DeltaParseError, FileDiff};
 pub use graft::GraftError;
 pub use node::{Inode, NodeKind};

@@ -10,7 +10,8 @@
 mod open;
 
 use crate::base::Base;
-use crate::commit::intent::{Intent, IntentState, SlotPlace};
+use crate::commit::Backlog;
+use crate::commit::intent::SlotPlace;
 use crate::commit::storage::Storage;
 use crate::content::Content;
 use crate::entries::Entries;
@@ -18,11 +19,11 @@ use crate::node::Inode;
 use crate::seen::Lineage;
 use crate::version::{ObjectKind, Timestamp, Version};
 use crate::{FsError, Snapshot, name};
-use forerun_types::{CommitId, Digest};
+use forerun_types::Digest;
 pub use open::{OpenError, OpenOptions};
 use rustix::fs::Stat;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 /// A real directory that sandboxes see through snapshots. Cheap to clone; all clones,
@@ -39,6 +40,9 @@ pub(crate) struct Inner {
     /// Held for one access to the base, or for one application of a commit.
     gate: RwLock<()>,
     pub(crate) committer: Mutex<Committer>,
+    /// Held for one flush, one undo, or one expiry. Taken before the committer's lock, if
+    /// both are.
+    flush: Mutex<()>,
     pub(crate) storage: Arc<dyn Storage>,
     /// Mode of a new file and of a new directory.
     pub(crate) default_modes: (u32, u32),
@@ -54,20 +58,13 @@ pub(crate) struct Inner {
 /// What only the committer may use; locked for the length of a commit.
 #[derive(Default)]
 pub(crate) struct Committer {
-    pub(crate) pending: Option<Pending>,
+    pub(crate) backlog: Backlog,
     /// Where slots can be, once that was tried.
     pub(crate) slot_place: Option<SlotPlace>,
+    /// Whether what an earlier process left was brought to its end.
+    pub(crate) recovered: bool,
     /// Number of the last slot directory.
     sequence: u64,
-}
-
-/// What an earlier commit left undone because the log or the storage failed.
-#[derive(Clone)]
-pub(crate) enum Pending {
-    /// It has ended; that is to be marked.
-    End(CommitId, Intent, IntentState),
-    /// It is to be taken back.
-    Recover(CommitId, Intent),
 }
 
 impl Committer {
@@ -197,8 +194,13 @@ impl Inner {
         &self.masked_paths
     }
 
+    /// The lock of a flush: one at a time, and commits are marked in order.
+    pub(crate) fn lock_flush(&self) -> MutexGuard<'_, ()> {
+        self.flush.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The committer's lock: one commit at a time.
-    pub(crate) fn lock_committer(&self) -> std::sync::MutexGuard<'_, Committer> {
+    pub(crate) fn lock_committer(&self) -> MutexGuard<'_, Committer> {
         self.committer
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -298,6 +298,41 @@ pub enum EventKind {
     },
     /// The daemon stopped before the session ended.
     Interrupted { reason: String },
+    /// A version of somebody else, found where a commit put ours, is kept aside.
+    Kept {
+        commit: CommitId,
+        path: String,
+        /// Where it is now, relative to the workspace.
+        copy: String,
+    },
+    /// The owner took a step's changes back, or brought them back.
+    Undone(Undone),
+}
+
+/// What an undo, or a redo, did to the changes of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// The step whose changes these are; the last one, for a session committed as a whole.
+    pub step: StepIndex,
+    /// The commit that was undone.
+    pub undoes: CommitId,
+    /// Whether that was itself an undo, so that the changes are back.
+    pub redo: bool,
+    /// The commit that did it; `None` if there was nothing to do.
+    pub commit: Option<CommitId>,
+    /// The paths that it wrote.
+    pub changed: Vec<PathChange>,
+    /// The paths that it did not touch.
+    pub left: Vec<LeftAlone>,
+}
+
+/// A path that an undo did not touch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// The path, relative to the workspace.
+    pub path: String,
+    /// Why.
+    pub reason: String,
 }
 
 impl EventKind {
@@ -318,7 +353,7 @@ impl EventKind {
         }
     }
 
-    /// Whether no event can follow.
+    /// Whether nothing is to be waited for: only an undo can follow.
     pub fn is_last(&self) -> bool {
         matches!(
             self,

@@ -4,7 +4,9 @@
 use super::{At, ConversionError, enumeration, list, optional_text, required, same_variants, text};
 use crate::v1;
 use crate::v1::event::{self as wire, Kind};
-use forerun_types::{AskEnd, Event, EventKind, ExecutionEnd, Role, Source, StepIndex, Time, View};
+use forerun_types::{
+    AskEnd, Event, EventKind, ExecutionEnd, LeftAlone, Role, Source, StepIndex, Time, Undone, View,
+};
 
 same_variants!(View, v1::View: Presented Trace);
 same_variants!(AskEnd, v1::AskEnd: Used Dropped Failed);
@@ -301,6 +303,12 @@ impl From<EventKind> for Kind {
                 changed: changed.into_iter().map(Into::into).collect(),
             }),
             EventKind::Interrupted { reason } => Kind::Interrupted(wire::Interrupted { reason }),
+            EventKind::Kept { commit, path, copy } => Kind::Kept(wire::Kept {
+                commit: commit.to_string(),
+                path,
+                copy,
+            }),
+            EventKind::Undone(undone) => Kind::Undone(undone.into()),
         }
     }
 }
@@ -367,7 +375,44 @@ impl TryFrom<Kind> for EventKind {
             Kind::Interrupted(event) => Ok(EventKind::Interrupted {
                 reason: event.reason,
             }),
+            Kind::Kept(event) => kept(event).at("kept"),
+            Kind::Undone(event) => Undone::try_from(event).map(EventKind::Undone).at("undone"),
         }
+    }
+}
+
+impl From<Undone> for wire::Undone {
+    fn from(undone: Undone) -> wire::Undone {
+        let left = undone.left.into_iter().map(|left| wire::LeftAlone {
+            path: left.path,
+            reason: left.reason,
+        });
+        wire::Undone {
+            step: undone.step.0,
+            undoes: undone.undoes.to_string(),
+            redo: undone.redo,
+            commit: undone.commit.map(|commit| commit.to_string()),
+            changed: undone.changed.into_iter().map(Into::into).collect(),
+            left: left.collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Undone> for Undone {
+    type Error = ConversionError;
+    fn try_from(undone: wire::Undone) -> Result<Undone, ConversionError> {
+        let left = undone.left.into_iter().map(|left| LeftAlone {
+            path: left.path,
+            reason: left.reason,
+        });
+        Ok(Undone {
+            step: StepIndex(undone.step),
+            undoes: text("undoes", &undone.undoes)?,
+            redo: undone.redo,
+            commit: optional_text("commit", undone.commit.as_deref())?,
+            changed: list("changed", undone.changed)?,
+            left: left.collect(),
+        })
     }
 }
 
@@ -574,6 +619,14 @@ fn committed(event: wire::Committed) -> Converted {
         step: StepIndex(event.step),
         commit: text("commit", &event.commit)?,
         changed: list("changed", event.changed)?,
+    })
+}
+
+fn kept(event: wire::Kept) -> Converted {
+    Ok(EventKind::Kept {
+        commit: text("commit", &event.commit)?,
+        path: event.path,
+        copy: event.copy,
     })
 }
 

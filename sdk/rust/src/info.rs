@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use forerun_proto::conversions::{At as _, ConversionError, enumeration, list, text};
 use forerun_proto::v1;
-use forerun_types::{CommitId, FileDiff, PathChange, Role, SessionId, StepIndex, Usage};
+use forerun_types::{CommitId, FileDiff, PathChange, Role, SessionId, StepIndex, Undone, Usage};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -256,6 +256,13 @@ pub(crate) fn sessions(answer: v1::SessionServiceListResponse) -> Result<Vec<Ses
 pub(crate) fn diff(answer: v1::SessionServiceDiffResponse) -> Result<Vec<FileDiff>> {
     list("files", answer.files).map_err(|source| Error::Invalid {
         what: "diff",
+        source,
+    })
+}
+
+pub(crate) fn undone(answer: v1::SessionServiceUndoResponse) -> Result<Vec<Undone>> {
+    list("undone", answer.undone).map_err(|source| Error::Invalid {
+        what: "answer to undo",
         source,
     })
 }

@@ -52,6 +52,6 @@ pub use async_trait::async_trait;
 pub use forerun_proto::conversions::{ConversionError, Seen};
 pub use forerun_types::{
     Action, ChangeKind, CommitId, Digest, Entry, Event, EventKind, FileDiff, IdParseError,
-    JsonError, Limits, NodeId, Observation, ObservationStatus, PathChange, PrefixId, Role,
-    SessionId, Source, StepIndex, Time, ToolDescription, Usage, View,
+    JsonError, LeftAlone, Limits, NodeId, Observation, ObservationStatus, PathChange, PrefixId,
+    Role, SessionId, Source, StepIndex, Time, ToolDescription, Undone, Usage, View,
 };

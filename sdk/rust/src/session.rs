@@ -12,7 +12,7 @@ use forerun_proto::v1;
 use forerun_proto::v1::session_service_client::SessionServiceClient;
 use forerun_proto::v1::session_service_interrupt_request as wire;
 use forerun_proto::v1::session_service_interrupt_request::Interrupt;
-use forerun_types::{Action, FileDiff, NodeId, Role, SessionId, StepIndex, View};
+use forerun_types::{Action, FileDiff, NodeId, Role, SessionId, StepIndex, Undone, View};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,6 +183,45 @@ impl Session {
             })
             .await?;
         crate::info::finished(answer)
+    }
+
+    /// Takes committed steps of an ended session back, newest first: from a step on, or
+    /// all. What somebody changed since is left alone, unless `force`.
+    ///
+    /// # Errors
+    /// If the session has not ended, nothing can be undone, or the daemon can not be
+    /// reached.
+    pub async fn undo(&self, from: Option<StepIndex>, force: bool) -> Result<Vec<Undone>> {
+        self.undo_or_redo(from, force, false).await
+    }
+
+    /// Brings undone steps back, oldest first: from a step on, or all.
+    ///
+    /// # Errors
+    /// As [`Session::undo`].
+    pub async fn redo(&self, from: Option<StepIndex>, force: bool) -> Result<Vec<Undone>> {
+        self.undo_or_redo(from, force, true).await
+    }
+
+    async fn undo_or_redo(
+        &self,
+        from: Option<StepIndex>,
+        force: bool,
+        redo: bool,
+    ) -> Result<Vec<Undone>> {
+        let request = v1::SessionServiceUndoRequest {
+            session: self.id().to_string(),
+            from_step: from.map(|step| step.0),
+            force,
+            redo,
+            idempotency_key: idempotency_key()?,
+        };
+        let answer = self
+            .call(request, |mut service, request| async move {
+                service.undo(request).await
+            })
+            .await?;
+        crate::info::undone(answer)
     }
 
     /// Ends the session and frees what it holds. Verified steps are kept.

@@ -90,7 +90,8 @@ impl Cursor {
         while !self.over {
             match self.step().await {
                 Ok(Some(event)) => {
-                    self.over = event.kind.is_last();
+                    // Undos may follow; they are not waited for.
+                    self.over = self.follow && event.kind.is_last();
                     return Some(Ok(event));
                 }
                 Ok(None) => {}

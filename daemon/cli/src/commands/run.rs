@@ -340,7 +340,7 @@ fn report(output: Output, ended: &Ended) {
         ));
     } else {
         output.line(&format!(
-            "each verified step was committed to {}",
+            "each verified step was committed to {}\n  forerun session undo {id}      takes them back",
             info.workspace.display()
         ));
     }

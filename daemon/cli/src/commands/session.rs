@@ -1,13 +1,13 @@
-//! `forerun session`: list, show, diff, commit, discard.
+//! `forerun session`: list, show, diff, commit, discard, undo, redo.
 
 use super::{connect, owned};
-use crate::args::{Global, SessionCommand};
-use crate::failure::Failure;
+use crate::args::{Global, SessionCommand, UndoArgs};
+use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::render;
 use crate::style::{Style, visible};
 use forerun_sdk::{CommitMode, Finish, SessionInfo, SessionState};
-use forerun_types::{ChangeKind, FileDiff};
+use forerun_types::{ChangeKind, FileDiff, StepIndex};
 
 pub(crate) async fn session(
     global: &Global,
@@ -46,6 +46,32 @@ pub(crate) async fn session(
         SessionCommand::Discard { session } => {
             finish(global, output, session, Finish::Discard).await?;
         }
+        SessionCommand::Undo(args) => undo(global, output, args, false).await?,
+        SessionCommand::Redo(args) => undo(global, output, args, true).await?,
+    }
+    Ok(())
+}
+
+async fn undo(global: &Global, output: Output, args: UndoArgs, redo: bool) -> Result<(), Failure> {
+    let session = owned(global, &args.session).await?;
+    let from = args.from.map(StepIndex);
+    let undone = match redo {
+        false => session.undo(from, args.force).await?,
+        true => session.redo(from, args.force).await?,
+    };
+    for undone in &undone {
+        if output.json {
+            output.value(undone);
+        } else {
+            output.line(&render::undone(undone, output.style));
+        }
+    }
+    let left = undone.iter().map(|undone| undone.left.len()).sum::<usize>();
+    if left > 0 && !args.force {
+        let paths = if left == 1 { "path was" } else { "paths were" };
+        let message = format!("{left} {paths} left alone");
+        return Err(Failure::new(Exit::Failed, "LEFT_ALONE", message)
+            .hint("`--force` takes back what was changed since, too"));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The journal as the committer's log.
 
 use super::*;
+use forerun_journal::CommitRecord;
 use forerun_snapshot::{Intent, IntentLog, IntentState};
 use forerun_types::{CommitId, StepIndex};
 
@@ -20,8 +21,8 @@ fn unfinished_intents_of_a_workspace_come_back_oldest_first() {
         .map(|name| journal.record(site, &intent(name)).unwrap())
         .into();
     journal.record(other, &intent("e")).unwrap();
-    journal.mark(ids[0], IntentState::Applied).unwrap();
-    journal.mark(ids[2], IntentState::Reverted).unwrap();
+    journal.mark(&[ids[0]], IntentState::Applied).unwrap();
+    journal.mark(&[ids[2]], IntentState::Reverted).unwrap();
     drop(journal);
 
     let journal = home.open();
@@ -49,7 +50,7 @@ fn commit_ids_are_never_used_again() {
         .record(Path::new("/site"), &intent("a"))
         .unwrap();
     assert!(first >= CommitId(1));
-    home.tamper("DELETE FROM intents");
+    home.tamper("DELETE FROM commits");
     let second = home
         .open()
         .record(Path::new("/site"), &intent("b"))
@@ -61,10 +62,10 @@ fn commit_ids_are_never_used_again() {
 fn marking_an_unknown_commit_and_reading_a_damaged_intent_fail() {
     let home = Home::new();
     let journal = home.open();
-    assert!(journal.mark(CommitId(7), IntentState::Applied).is_err());
+    assert!(journal.mark(&[CommitId(7)], IntentState::Applied).is_err());
     journal.record(Path::new("/site"), &intent("a")).unwrap();
     drop(journal);
-    home.tamper("UPDATE intents SET intent = '{}'");
+    home.tamper("UPDATE commits SET intent = '{}'");
     assert!(home.open().unfinished(Path::new("/site")).is_err());
 }
 
@@ -75,21 +76,30 @@ fn a_commit_says_whose_step_it_is_until_it_is_reverted() {
     let site = Path::new("/site");
     let record = |session: u8, step: u32| {
         let log = journal.intents(&id(session), StepIndex(step));
-        log.record(site, &intent("a")).unwrap()
+        log.record(site, &intent(&format!("{session}-{step}")))
+            .unwrap()
     };
     let (first, second, reverted) = (record(1, 0), record(1, 1), record(1, 2));
     let others = record(2, 0);
     IntentLog::record(&journal, site, &intent("of no session")).unwrap();
     let log = journal.intents(&id(1), StepIndex(2));
-    log.mark(first, IntentState::Applied).unwrap();
-    log.mark(reverted, IntentState::Reverted).unwrap();
+    log.mark(&[first], IntentState::Applied).unwrap();
+    log.mark(&[reverted], IntentState::Reverted).unwrap();
     assert_eq!(log.unfinished(site).unwrap().len(), 3);
     drop((log, journal));
 
     let journal = home.open();
-    let of_first = [(first, StepIndex(0)), (second, StepIndex(1))];
+    let commit = |id, step, state| CommitRecord {
+        id,
+        step: StepIndex(step),
+        undoes: None,
+        redoes: false,
+        state,
+    };
+    let applied = Some(IntentState::Applied);
+    let of_first = [commit(first, 0, applied), commit(second, 1, None)];
     assert_eq!(journal.commits(&id(1)).unwrap(), of_first);
-    assert_eq!(journal.commits(&id(2)).unwrap(), [(others, StepIndex(0))]);
+    assert_eq!(journal.commits(&id(2)).unwrap(), [commit(others, 0, None)]);
     assert_eq!(journal.commits(&id(3)).unwrap(), []);
 }
 
@@ -102,6 +112,61 @@ fn workspaces_with_unfinished_commits_are_listed_once() {
     journal.record(site, &intent("a")).unwrap();
     journal.record(site, &intent("b")).unwrap();
     let done = journal.record(other, &intent("c")).unwrap();
-    journal.mark(done, IntentState::Applied).unwrap();
+    journal.mark(&[done], IntentState::Applied).unwrap();
     assert_eq!(journal.unfinished_workspaces().unwrap(), [site]);
+}
+
+/// The intent of an undo; what an exchange displaces counts as kept.
+fn undo(directory: &str, commit: CommitId, whole: bool) -> Intent {
+    serde_json::from_value(serde_json::json!({
+        "format": 1, "slots": "state", "directory": directory, "operations": [],
+        "undoes": { "commit": commit, "whole": whole },
+    }))
+    .unwrap()
+}
+
+#[test]
+fn an_undo_belongs_to_the_step_that_it_undoes_and_ends_it_as_a_whole() {
+    let home = Home::new();
+    let journal = home.open();
+    let site = Path::new("/site");
+    let first = journal
+        .intents(&id(1), StepIndex(3))
+        .record(site, &intent("a"))
+        .unwrap();
+    journal.mark(&[first], IntentState::Applied).unwrap();
+    assert_eq!(journal.owner("a").unwrap(), Some(first));
+    assert_eq!(journal.owner("b").unwrap(), None);
+
+    let part = IntentLog::record(&journal, site, &undo("b", first, false)).unwrap();
+    journal.mark(&[part], IntentState::Applied).unwrap();
+    let state = |id| journal.load(id).unwrap().1;
+    assert_eq!(state(first), Some(IntentState::Applied), "not as a whole");
+
+    let whole = IntentLog::record(&journal, site, &undo("c", first, true)).unwrap();
+    assert_eq!(state(first), Some(IntentState::Applied), "not yet");
+    journal.mark(&[whole], IntentState::Applied).unwrap();
+    assert_eq!(state(first), Some(IntentState::Undone));
+
+    let again = IntentLog::record(&journal, site, &undo("d", whole, true)).unwrap();
+    journal.mark(&[again], IntentState::Applied).unwrap();
+    drop(journal);
+    let commits = home.open().commits(&id(1)).unwrap();
+    let found: Vec<_> = commits
+        .iter()
+        .map(|commit| (commit.id, commit.step.0, commit.is_forward(), commit.state))
+        .collect();
+    let (applied, undone) = (Some(IntentState::Applied), Some(IntentState::Undone));
+    assert_eq!(
+        found,
+        [
+            (first, 3, true, undone),
+            (part, 3, false, applied),
+            (whole, 3, false, undone),
+            (again, 3, true, applied),
+        ]
+    );
+    let kept = home.open().kept(site).unwrap();
+    let kept: Vec<_> = kept.iter().map(|kept| kept.commit).collect();
+    assert_eq!(kept, [part, again]);
 }

@@ -92,7 +92,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     ));
     assert!(refused.to_string().contains("version 99"), "{refused}");
     assert!(refused.hint().unwrap().contains("newer"));
-    home.tamper("UPDATE schema SET version = 1");
+    home.tamper("UPDATE schema SET version = 2");
     assert_eq!(home.open().verify(&id(1)).unwrap().intact, 1);
 }
 

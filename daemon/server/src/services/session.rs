@@ -3,7 +3,7 @@
 use crate::config::DEPTH_MAX;
 use crate::daemon::{Daemon, NewSession};
 use crate::error::RequestError;
-use crate::session::archive::{self, FinishOutcome};
+use crate::session::archive::{self, FinishOutcome, UndoRequest};
 use crate::session::{
     InterruptError, Interruption, Message, Phase, RoleSummary, SessionSettings, UserInterrupt, View,
 };
@@ -223,6 +223,9 @@ impl SessionService for Sessions {
             let policy = daemon.policy(&record.policy)?;
             let finished = archive::finish(&daemon.log, &record, &workspace, &policy, outcome)?;
             daemon.record_finish(&record, &finished)?;
+            let settler = daemon.settler(workspace);
+            settler.flush();
+            settler.expire();
             Ok(finished)
         })
         .await?;
@@ -235,6 +238,34 @@ impl SessionService for Sessions {
                 .into_iter()
                 .map(Into::into)
                 .collect(),
+        }))
+    }
+
+    async fn undo(
+        &self,
+        request: Request<v1::SessionServiceUndoRequest>,
+    ) -> Reply<v1::SessionServiceUndoResponse> {
+        let session = &request.get_ref().session;
+        let record = self
+            .0
+            .authorize_owner(request.metadata(), session, "undo its steps")?;
+        let request = request.into_inner();
+        let wanted = UndoRequest {
+            from: request.from_step.map(StepIndex),
+            force: request.force,
+            redo: request.redo,
+        };
+        let daemon = Arc::clone(&self.0);
+        let undone = blocking(move || {
+            let _one_at_a_time = daemon.finishing();
+            let workspace = daemon.open_workspace(&record.workspace)?;
+            let undone = archive::undo(&daemon.log, &record, &workspace, wanted)?;
+            daemon.settler(workspace).flush();
+            Ok(undone)
+        })
+        .await?;
+        Ok(Response::new(v1::SessionServiceUndoResponse {
+            undone: undone.into_iter().map(Into::into).collect(),
         }))
     }
 }
@@ -381,6 +412,7 @@ impl Watcher {
     async fn run(mut self, sender: WatchSender) {
         use v1::session_service_watch_response::Message as Wire;
         let mut stopping = self.daemon.stopping();
+        let mut over = false;
         loop {
             self.bell.borrow_and_update();
             let page = self.page();
@@ -394,21 +426,18 @@ impl Watcher {
             let caught_up = events.len() < WATCH_PAGE;
             for event in events {
                 self.after = event.sequence;
-                let last = event.kind.is_last();
+                over |= event.kind.is_last();
                 if self.trace || event.kind.view() == forerun_types::View::Presented {
                     let message = Some(Wire::Event(event.into()));
                     if !tell(&sender, message).await {
                         return;
                     }
                 }
-                if last {
-                    return;
-                }
             }
             if !caught_up {
                 continue;
             }
-            if !self.follow {
+            if over || !self.follow {
                 return;
             }
             tokio::select! {

@@ -9,8 +9,8 @@ use super::log::Log;
 use super::summary::Summary;
 use super::trajectory::{Prefixes, Tree};
 use super::{
-    FromAgent, InterruptError, Interruption, Message, SESSION_QUEUE_MAX, SessionHandle, StreamId,
-    UserInterrupt, View, Welcome,
+    FromAgent, InterruptError, Interruption, Message, SESSION_QUEUE_MAX, SessionHandle, Settler,
+    StreamId, UserInterrupt, View, Welcome,
 };
 use crate::session::Deadlines;
 use forerun_journal::{CommitMode, SessionRecord};
@@ -37,6 +37,7 @@ pub(crate) struct Context {
     pub(crate) log: Log,
     pub(crate) sandboxes: Sandboxes,
     pub(crate) workspace: Workspace,
+    pub(crate) settler: Settler,
     pub(crate) policy: PolicySet,
     pub(crate) deadlines: Deadlines,
     pub(crate) limits: Limits,
@@ -141,8 +142,10 @@ pub(crate) fn spawn(
         context,
         record,
     };
+    let settler = actor.context.settler.clone();
     tokio::spawn(async move {
         actor.run(inbox).await;
+        settler.at_end().await;
         on_end();
     });
     SessionHandle { messages }

@@ -1,6 +1,6 @@
-//! What can be done with a session whose plan has ended: its diff, and its commit or
-//! discard, from the deltas that the journal kept. No actor is needed, and it works the
-//! same after a restart.
+//! What can be done with a session whose plan has ended: its diff, its commit or discard,
+//! from the deltas that the journal kept, and the undo of what was committed. No actor is
+//! needed, and it works the same after a restart.
 
 use super::Log;
 use super::retire::{commit, describe};
@@ -8,8 +8,10 @@ use super::summary::{Phase, Summary};
 use forerun_journal::{CommitMode, SessionRecord};
 use forerun_planner::RetireResult;
 use forerun_policy::PolicySet;
-use forerun_snapshot::{Delta, FileDiff, Snapshot, Workspace};
-use forerun_types::{CommitId, Event, EventKind, PathChange, SessionId, Source, Time};
+use forerun_snapshot::{CommitError, Delta, FileDiff, IntentState, Snapshot, Workspace};
+use forerun_types::{
+    CommitId, Event, EventKind, PathChange, SessionId, Source, StepIndex, Time, Undone,
+};
 
 /// Events of one read; a long log is read in pages.
 const PAGE: usize = 1_024;
@@ -122,11 +124,11 @@ pub(crate) fn finish(
         }
     }
     // A commit that was recorded, and whose end nobody heard of: it is in the workspace.
-    if let Some((commit, _)) = log.journal().commits(&record.id)?.last() {
+    if let Some(commit) = log.journal().commits(&record.id)?.last() {
         log.journal().drop_deltas(&record.id)?;
         return Ok(Finished {
             outcome: FinishOutcome::Commit,
-            commit: Some((*commit, Vec::new())),
+            commit: Some((commit.id, Vec::new())),
         });
     }
     if outcome != FinishOutcome::Commit {
@@ -150,7 +152,7 @@ pub(crate) fn finish(
     }
     let intents = log
         .journal()
-        .intents(&record.id, forerun_types::StepIndex(summary.verified));
+        .intents(&record.id, StepIndex(summary.verified));
     let committed = commit(workspace, policy, Source::User, &delta, &intents).map_err(
         |result| match result {
             RetireResult::Conflict { reason, hint } => ArchiveError::Conflict { reason, hint },
@@ -165,6 +167,80 @@ pub(crate) fn finish(
         outcome,
         commit: Some(committed),
     })
+}
+
+/// What is to be undone, or redone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UndoRequest {
+    /// Only this step and later ones.
+    pub(crate) from: Option<StepIndex>,
+    /// Also what somebody changed since.
+    pub(crate) force: bool,
+    /// What was undone comes back.
+    pub(crate) redo: bool,
+}
+
+/// Takes the commits of an ended session back, newest first, or brings back what was
+/// undone, and tells the log of each. Blocks on the disk.
+pub(crate) fn undo(
+    log: &Log,
+    record: &SessionRecord,
+    workspace: &Workspace,
+    request: UndoRequest,
+) -> Result<Vec<Undone>, ArchiveError> {
+    let events = events(log, &record.id)?;
+    let at = events.last().map_or(Time::ZERO, |event| event.at);
+    let phase = Summary::of(&events).phase;
+    if !matches!(phase, Phase::Ended | Phase::Finished | Phase::Interrupted) {
+        return Err(ArchiveError::State {
+            what: "the session has not ended yet".to_owned(),
+            hint: "wait for its end, or `forerun stop` it".to_owned(),
+        });
+    }
+    workspace
+        .flush(log.journal())
+        .map_err(|error| undo_failed(&error))?;
+    let mut commits = log.journal().commits(&record.id)?;
+    commits.retain(|commit| {
+        commit.state == Some(IntentState::Applied)
+            && commit.is_forward() != request.redo
+            && request.from.is_none_or(|from| commit.step >= from)
+    });
+    if commits.is_empty() {
+        let what = match (request.redo, request.from) {
+            (true, _) => "nothing of this session was undone".to_owned(),
+            (false, None) => "nothing of this session can be undone".to_owned(),
+            (false, Some(from)) => format!("nothing from step {from} on can be undone"),
+        };
+        let hint = "what was not committed, was undone, or is older than what is kept can not be";
+        let hint = hint.to_owned();
+        return Err(ArchiveError::State { what, hint });
+    }
+    let mut done = Vec::new();
+    for commit in commits.into_iter().rev() {
+        let undo = workspace
+            .undo(commit.id, request.force, log.journal())
+            .map_err(|error| undo_failed(&error))?;
+        let (id, changed) = undo.commit.map(|undo| (undo.id, undo.changed)).unzip();
+        let undone = Undone {
+            step: commit.step,
+            undoes: commit.id,
+            redo: request.redo,
+            commit: id,
+            changed: changed.unwrap_or_default(),
+            left: undo.left,
+        };
+        log.append_blocking(&record.id, vec![(at, EventKind::Undone(undone.clone()))])?;
+        done.push(undone);
+    }
+    Ok(done)
+}
+
+fn undo_failed(error: &CommitError) -> ArchiveError {
+    ArchiveError::Conflict {
+        reason: describe(error),
+        hint: "steps before this one in the list were done; try again for the rest".to_owned(),
+    }
 }
 
 /// The workspace changed under the session in a way that can not be put right.

@@ -18,12 +18,14 @@ mod effects;
 mod execute;
 mod log;
 mod retire;
+mod settle;
 mod summary;
 mod trajectory;
 
 pub(crate) use actor::{Context, SessionSettings, spawn};
 pub(crate) use agents::{AGENT_QUEUE_MAX, Attach, Deadlines, StreamId, ToAgent};
 pub(crate) use log::Log;
+pub(crate) use settle::Settler;
 pub(crate) use summary::{Phase, RoleSummary, Summary};
 
 use forerun_planner::{Failure, RetireResult, Seen};

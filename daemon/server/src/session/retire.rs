@@ -83,6 +83,7 @@ impl Actor {
             changed,
         });
         if let Some((commit, changed)) = commit {
+            self.context.settler.soon();
             self.event(EventKind::Committed {
                 step,
                 commit,

@@ -6,9 +6,10 @@
 
 use super::error::CommitError;
 use super::intent::{Operation, Recorded};
-use super::storage::{Location, Observed, Storage};
+use super::storage::{Lease, Location, Observed, Storage};
 use super::validate::conflict;
 use crate::version::{ObjectKind, Version};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io;
 
@@ -19,9 +20,27 @@ const TURNS_MAX: usize = 16;
 pub(super) struct Work<'a> {
     pub(super) storage: &'a dyn Storage,
     pub(super) slots: Location,
+    /// Whether a file was displaced that somebody may have open for writing, because no
+    /// lease on it was to be had.
+    unleased: Cell<bool>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(storage: &'a dyn Storage, slots: Location) -> Work<'a> {
+        Work {
+            storage,
+            slots,
+            unleased: Cell::new(false),
+        }
+    }
 }
 
 impl Work<'_> {
+    /// Whether something may still be written to what was displaced.
+    pub(super) fn is_unleased(&self) -> bool {
+        self.unleased.get()
+    }
+
     pub(super) fn slot(&self, name: &str) -> Location {
         self.slots.join(name)
     }
@@ -114,16 +133,40 @@ impl Work<'_> {
     fn park(&self, path: &str, slot: &Location, pre: &Recorded) -> Result<(), CommitError> {
         let failed = |error| CommitError::of_io("move", path, error);
         let at = Location::workspace(path);
+        let lease = self.lease(path, pre)?;
         self.expect(path, pre)?;
         self.storage.rename(&at, slot).map_err(failed)?;
-        if self.is(slot, pre).map_err(failed)? {
+        let is_ours = self.is(slot, pre).map_err(failed)?;
+        let is_quiet = is_held(lease.as_deref()).map_err(failed)?;
+        if is_ours && is_quiet {
             return Ok(());
         }
         // Somebody was faster. If the name is taken again by now, what was parked stays
         // in the slot, and is kept when the slots are cleared.
         let found = self.storage.observe(slot).map_err(failed)?;
         lenient(self.storage.rename(slot, &at)).map_err(failed)?;
-        Err(differs(path, pre, found.as_ref()))
+        match is_ours {
+            true => Err(open_for_writing(path)),
+            false => Err(differs(path, pre, found.as_ref())),
+        }
+    }
+
+    /// Makes sure that nobody has a file open for writing that is to lose its place: what
+    /// was written to it later would be lost with it.
+    fn lease(&self, path: &str, pre: &Recorded) -> Result<Option<Box<dyn Lease>>, CommitError> {
+        if pre.version.kind != ObjectKind::File {
+            return Ok(None);
+        }
+        let at = Location::workspace(path);
+        match self.storage.lease(&at, pre.version.ino) {
+            Ok(Some(lease)) => Ok(Some(lease)),
+            Ok(None) => {
+                self.unleased.set(true);
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(open_for_writing(path)),
+            Err(error) => Err(CommitError::of_io("look at", path, error)),
+        }
     }
 
     fn exchange(
@@ -135,6 +178,7 @@ impl Work<'_> {
     ) -> Result<(), CommitError> {
         let failed = |error| CommitError::of_io("replace", path, error);
         let at = Location::workspace(path);
+        let lease = self.lease(path, pre)?;
         self.expect(path, pre)?;
         // What is about to go into the base is what was staged.
         if !self.is(slot, post).map_err(failed)? {
@@ -145,12 +189,18 @@ impl Work<'_> {
             });
         }
         self.storage.exchange(slot, &at).map_err(failed)?;
-        if self.is(slot, pre).map_err(failed)? {
+        let is_ours = self.is(slot, pre).map_err(failed)?;
+        let is_quiet = is_held(lease.as_deref()).map_err(failed)?;
+        if is_ours && is_quiet {
             return Ok(());
         }
         let found = self.storage.observe(slot).map_err(failed)?;
+        // Before the lease is given back: who waits for it gets the file at its place.
         self.swap_back(&at, slot, &post.version).map_err(failed)?;
-        Err(differs(path, pre, found.as_ref()))
+        match is_ours {
+            true => Err(open_for_writing(path)),
+            false => Err(differs(path, pre, found.as_ref())),
+        }
     }
 
     /// Exchanges back until what comes out is what we last put in. The newest foreign
@@ -291,6 +341,18 @@ impl Operation {
             | Operation::Exchange { path, .. }
             | Operation::SetTimes { path, .. } => path,
         }
+    }
+}
+
+/// Whether nobody wants to write to the file; where there is no lease, nobody knows.
+fn is_held(lease: Option<&dyn Lease>) -> io::Result<bool> {
+    lease.map_or(Ok(true), Lease::is_held)
+}
+
+fn open_for_writing(path: &str) -> CommitError {
+    CommitError::Busy {
+        path: path.to_owned(),
+        reason: "is open for writing",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a commit did not happen.
 
 use super::intent::IntentLogError;
+use forerun_types::CommitId;
 use rustix::io::Errno;
 use std::io;
 
@@ -26,14 +27,24 @@ pub enum CommitError {
         reason: String,
     },
     /// Another program is at work on the workspace and did not finish in time.
-    #[error("the workspace is busy: {path} exists")]
+    #[error("the workspace is busy: {path} {reason}")]
     Busy {
         /// What shows it, relative to the workspace.
         path: String,
+        /// How it shows.
+        reason: &'static str,
     },
     /// The file system can not exchange two files in one step.
     #[error("the file system can not exchange files")]
     UnsupportedFileSystem(#[source] io::Error),
+    /// The commit can not be undone.
+    #[error("commit {commit} can not be undone: {reason}")]
+    NotUndoable {
+        /// The commit.
+        commit: CommitId,
+        /// Why.
+        reason: &'static str,
+    },
     /// The delta is not one that a branch of this workspace could have made.
     #[error("the delta is malformed: {reason}")]
     Malformed {
@@ -96,6 +107,7 @@ impl CommitError {
             CommitError::Unwritable { .. } => "unwritable",
             CommitError::Busy { .. } => "busy",
             CommitError::UnsupportedFileSystem(_) => "unsupported_file_system",
+            CommitError::NotUndoable { .. } => "not_undoable",
             CommitError::Malformed { .. } => "malformed_delta",
             CommitError::Log(_) => "commit_log",
             CommitError::Io { .. } => "commit_io",
@@ -110,12 +122,14 @@ impl CommitError {
             }
             CommitError::Unwritable { .. } => "check the owner and the permissions, then `retry`",
             CommitError::Busy { .. } => {
-                "wait for the git command to end, or remove a stale lock file, then `retry`"
+                "wait until the other program is done, or remove a stale lock file of git, then `retry`"
             }
             CommitError::UnsupportedFileSystem(_) => {
                 "use a workspace on a local file system such as ext4, xfs, btrfs or tmpfs"
             }
-            CommitError::Malformed { .. } | CommitError::Log(_) => return None,
+            CommitError::NotUndoable { .. }
+            | CommitError::Malformed { .. }
+            | CommitError::Log(_) => return None,
             CommitError::Io { .. } => "check that the disk is not full, then `retry`",
         })
     }
@@ -125,7 +139,7 @@ impl CommitError {
         match self {
             CommitError::Conflict { path, .. }
             | CommitError::Unwritable { path, .. }
-            | CommitError::Busy { path }
+            | CommitError::Busy { path, .. }
             | CommitError::Io { path, .. } => Some(path),
             _ => None,
         }

@@ -18,8 +18,20 @@ pub struct Intent {
     pub(crate) slots: SlotPlace,
     /// The commit's own directory among the slots.
     pub(crate) directory: String,
+    /// Set if this commit undoes another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) undoes: Option<Undoes>,
     /// The operations, in the order of their application.
     pub(crate) operations: Vec<Operation>,
+}
+
+/// The commit that another one undoes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undoes {
+    /// Its id.
+    pub commit: CommitId,
+    /// Whether nothing of it is left, so that what it displaced is needed no more.
+    pub whole: bool,
 }
 
 /// Where staged and displaced objects are kept.
@@ -96,16 +108,50 @@ pub(crate) struct TimesOf {
 impl Intent {
     /// The format that this version writes and reads.
     pub(crate) const FORMAT: u32 = 1;
+
+    /// The commit's own directory among the slots: a name that no other commit has.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// The commit that this one undoes.
+    pub fn undoes(&self) -> Option<Undoes> {
+        self.undoes
+    }
+
+    /// Bytes of the versions that are kept to undo it.
+    pub fn kept_bytes(&self) -> u64 {
+        let kept = self.operations.iter().map(|operation| match operation {
+            Operation::Park { pre, .. } | Operation::Exchange { pre, .. } => pre.version.size,
+            Operation::Rmdir { .. } | Operation::Place { .. } | Operation::SetTimes { .. } => 0,
+        });
+        kept.fold(0, u64::saturating_add)
+    }
 }
 
-/// How an intent ended. It never ends in part.
+/// What became of an intent. It never ends in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntentState {
-    /// All of it is in the base.
+    /// All of it is in the base, and what it displaced is in its slots.
     Applied,
     /// None of it is in the base.
     Reverted,
+    /// Another commit undid it.
+    Undone,
+    /// All of it is in the base; what it displaced is not kept any more.
+    Expired,
+}
+
+/// A commit that can be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its id.
+    pub commit: CommitId,
+    /// When it was recorded.
+    pub recorded: Timestamp,
+    /// [`Intent::kept_bytes`].
+    pub bytes: u64,
 }
 
 /// The durable list of intents.
@@ -117,11 +163,30 @@ pub trait IntentLog: Send + Sync {
     /// If the intent could not be made durable.
     fn record(&self, workspace: &Path, intent: &Intent) -> Result<CommitId, IntentLogError>;
 
-    /// Records how an intent ended.
+    /// Records in one transaction what became of intents. Where one that undoes another
+    /// as a whole is applied, the other is undone with it.
     ///
     /// # Errors
-    /// If that could not be made durable; the intent then stays unfinished.
-    fn mark(&self, commit: CommitId, state: IntentState) -> Result<(), IntentLogError>;
+    /// If that could not be made durable; the intents then stay as they were.
+    fn mark(&self, commits: &[CommitId], state: IntentState) -> Result<(), IntentLogError>;
+
+    /// An intent and what became of it; no state while it is unfinished.
+    ///
+    /// # Errors
+    /// If it could not be read, or there is none of that id.
+    fn load(&self, commit: CommitId) -> Result<(Intent, Option<IntentState>), IntentLogError>;
+
+    /// The commit that has a slot directory, if one was recorded.
+    ///
+    /// # Errors
+    /// If the log could not be read.
+    fn owner(&self, directory: &str) -> Result<Option<CommitId>, IntentLogError>;
+
+    /// The commits of a workspace that are marked as applied, oldest first.
+    ///
+    /// # Errors
+    /// If they could not be read.
+    fn kept(&self, workspace: &Path) -> Result<Vec<Kept>, IntentLogError>;
 
     /// All intents of a workspace that were recorded and not marked, oldest first.
     ///

@@ -1,14 +1,16 @@
 //! The committer: the only code that writes to a workspace.
 //!
 //! ```text
-//! validate ── stage ── record ── apply ──────────── sync ── mark applied ── clear slots
-//!    │          │         │        └─ take back ─── clear slots ── mark reverted
+//! validate ── stage ── record ── apply ─────────────── flush: sync ── mark applied
+//!    │          │         │        └─ take back ── clear slots ── sync ── mark reverted
 //!    └──────────┴─────────┴─ the workspace was not touched
 //! ```
 //!
 //! *Record* is the commit point: from there on a crash is followed by a recovery that
-//! finishes the intent, or takes it back if a person interfered. A commit is durable
-//! when it returns; there is at most one unfinished intent for a workspace.
+//! finishes the intent, or takes it back if a person interfered. What was staged and
+//! recorded is durable, so a commit need not wait until the names in the workspace are:
+//! a flush makes them so for all commits since the last one. What a commit displaced
+//! stays in its slots, and is what undoes it, until it is expired.
 //!
 //! **Invariant**: on an error the workspace is as it was, except for what other people
 //! did to it; their objects are where they put them, or in `.forerun/conflicts`.
@@ -16,25 +18,35 @@
 mod apply;
 mod error;
 pub(crate) mod intent;
+mod lease;
 mod recover;
-mod slots;
+pub(crate) mod slots;
 mod stage;
 pub(crate) mod storage;
 pub(crate) mod storage_fs;
+mod undo;
 mod validate;
 
-use crate::workspace::{Committer, Inner, Pending};
+use crate::version::Timestamp;
+use crate::workspace::{Committer, Inner};
 use crate::{Delta, Workspace};
 use apply::Work;
 pub use error::CommitError;
 use forerun_types::{CommitId, PathChange};
-use intent::{Intent, IntentLog, IntentState, SlotPlace};
+use intent::{Intent, IntentLog, IntentLogError, IntentState, SlotPlace, Undoes};
+use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use storage::Location;
+pub use undo::Undo;
 
-/// How often a waiting commit looks whether git has finished.
-const GIT_POLL: Duration = Duration::from_millis(20);
+/// How often a waiting commit looks whether another program has finished.
+const BUSY_POLL: Duration = Duration::from_millis(20);
+/// How long a commit waits for a program that has a file open for writing.
+const WRITER_WAIT: Duration = Duration::from_secs(2);
+/// Most commits that may wait for a flush; bounds what recovery has to look through.
+const UNFLUSHED_MAX: usize = 1_000;
 
 /// A commit that is in the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +55,6 @@ pub struct Commit {
     pub id: CommitId,
     /// What it changed, by path.
     pub changed: Vec<PathChange>,
-    /// Objects of somebody else that were kept aside.
-    pub kept: Vec<KeptCopy>,
 }
 
 /// An object that is neither ours nor the recorded version, kept rather than removed.
@@ -67,17 +77,77 @@ pub struct Recovery {
     pub kept: Vec<KeptCopy>,
 }
 
+/// How much is kept to undo commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The oldest commit that can be undone.
+    pub age: Duration,
+    /// All that is kept of one workspace.
+    pub bytes: u64,
+}
+
+/// A commit that is in the base, and not known to be durable there.
+struct Unflushed {
+    id: CommitId,
+    intent: Intent,
+    /// Whether something may have been written to what it displaced.
+    unleased: bool,
+}
+
+/// A commit that failed, and whose end could not be brought about yet.
+#[derive(Clone)]
+struct Failed {
+    id: CommitId,
+    intent: Intent,
+    /// Whether it is out of the base.
+    taken_back: bool,
+}
+
+/// What commits have left to do.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    unflushed: Vec<Unflushed>,
+    failed: Option<Failed>,
+    /// What was kept aside of failed commits, for the next flush to say.
+    kept: Vec<(CommitId, KeptCopy)>,
+}
+
+/// Where a staged object takes attributes from that a delta does not have.
+enum Like {
+    /// Owner, extended attributes and access lists of this file.
+    File(Location),
+    /// Permission bits of a directory.
+    Mode(u32),
+}
+
 impl Workspace {
-    /// Puts a delta into the workspace, whole or not at all, and makes it durable.
+    /// Puts a delta into the workspace, whole or not at all. It survives a crash from
+    /// then on; [`Workspace::flush`] should follow within a second or so.
     ///
     /// # Errors
     /// See [`CommitError`]; on any error the workspace is as it was before. The one
     /// exception is a storage that fails while a failed commit is taken back: then the
     /// next commit or recovery goes on with that first.
     pub fn commit(&self, delta: &Delta, log: &dyn IntentLog) -> Result<Commit, CommitError> {
+        let waiting = self.inner.lock_committer().backlog.unflushed.len();
+        if waiting >= UNFLUSHED_MAX {
+            self.flush(log)?;
+        }
+        let commit = self.commit_as(delta, &HashMap::new(), None, log)?;
+        delta.verify();
+        Ok(commit)
+    }
+
+    fn commit_as(
+        &self,
+        delta: &Delta,
+        likes: &HashMap<String, Like>,
+        undoes: Option<Undoes>,
+        log: &dyn IntentLog,
+    ) -> Result<Commit, CommitError> {
         let inner = &*self.inner;
         let mut committer = inner.lock_committer();
-        finish_pending(inner, &mut committer, log)?;
+        finish_failed(inner, &mut committer, log)?;
 
         let found = validate::validate(inner, delta)?;
         let place = match committer.slot_place {
@@ -85,15 +155,21 @@ impl Workspace {
             None => *committer.slot_place.insert(slots::choose(&*inner.storage)?),
         };
         let directory = committer.next_directory();
-        let work = Work {
-            storage: &*inner.storage,
-            slots: slots::root(place).join(&directory),
-        };
-        let prepared = prepare(inner, delta, &found, &work, place, directory)
-            .and_then(|prepared| wait_for_git(inner).map(|()| prepared))
-            .and_then(|(intent, holds)| {
+        let work = Work::new(&*inner.storage, slots::root(place).join(&directory));
+        let prepared = prepare(inner, delta, &found, likes, &work)
+            .and_then(|staged| wait_for_git(inner).map(|()| staged))
+            .and_then(|staged| {
+                let intent = Intent {
+                    format: Intent::FORMAT,
+                    slots: place,
+                    directory,
+                    undoes,
+                    operations: staged.operations,
+                };
+                slots::write_manifest(&work, &intent)
+                    .map_err(|error| CommitError::of_io("make", &work.slots.path, error))?;
                 let id = log.record(self.path(), &intent)?;
-                Ok((id, intent, holds))
+                Ok((id, intent, staged.holds))
             });
         let (id, intent, holds) = match prepared {
             Ok(prepared) => prepared,
@@ -105,66 +181,163 @@ impl Workspace {
             }
         };
 
-        let applied = apply_recorded(inner, &mut committer, &work, id, &intent);
+        let applied = wait_for_writers(|| apply_recorded(inner, &work, &intent));
         drop(holds);
-        if let Err(error) = applied {
-            conclude(
-                inner,
-                &mut committer,
-                log,
+        if let Err((error, taken_back)) = applied {
+            committer.backlog.failed = Some(Failed {
                 id,
                 intent,
-                IntentState::Reverted,
-            );
+                taken_back,
+            });
+            if let Err(error) = finish_failed(inner, &mut committer, log) {
+                tracing::error!(%error, %id, "failed to take a commit back; recovery will");
+            }
             return Err(error);
         }
-        delta.verify();
-        let kept = conclude(inner, &mut committer, log, id, intent, IntentState::Applied);
+        committer.backlog.unflushed.push(Unflushed {
+            id,
+            intent,
+            unleased: work.is_unleased(),
+        });
         Ok(Commit {
             id,
             changed: delta.changed(),
-            kept,
         })
     }
 
-    /// Brings every unfinished intent to its end. To be called after opening, before
-    /// anything else.
+    /// Makes durable what was committed, and says what was kept aside of it: versions of
+    /// other programs that wrote to a file while it was replaced. Commits go on meanwhile.
+    ///
+    /// # Errors
+    /// If the storage or the log failed; the rest is left for the next time.
+    pub fn flush(&self, log: &dyn IntentLog) -> Result<Vec<(CommitId, KeptCopy)>, CommitError> {
+        let inner = &*self.inner;
+        let _one_at_a_time = inner.lock_flush();
+        let (mut batch, mut kept) = {
+            let backlog = &mut inner.lock_committer().backlog;
+            let batch = std::mem::take(&mut backlog.unflushed);
+            (batch, std::mem::take(&mut backlog.kept))
+        };
+        let flushed = flush(inner, &batch, log, &mut kept);
+        if flushed.is_err() {
+            let backlog = &mut inner.lock_committer().backlog;
+            batch.append(&mut backlog.unflushed);
+            backlog.unflushed = batch;
+            backlog.kept.append(&mut kept);
+        }
+        flushed.map(|()| kept)
+    }
+
+    /// Brings every unfinished intent of an earlier process to its end. To be called
+    /// after opening, before anything else; once that is done, it only flushes.
     ///
     /// # Errors
     /// If the log or the storage failed; what was recovered until then stays so.
     pub fn recover(&self, log: &dyn IntentLog) -> Result<Recovery, CommitError> {
+        let kept = self.flush(log)?;
         let inner = &*self.inner;
-        let storage = &*inner.storage;
         let mut committer = inner.lock_committer();
-        finish_pending(inner, &mut committer, log)?;
-        let mut recovery = Recovery::default();
+        finish_failed(inner, &mut committer, log)?;
+        let mut recovery = Recovery {
+            kept: kept.into_iter().map(|(_, kept)| kept).collect(),
+            ..Recovery::default()
+        };
+        if committer.recovered {
+            return Ok(recovery);
+        }
         let unfinished = log.unfinished(self.path())?;
-        let owned: Vec<_> = unfinished
-            .iter()
-            .map(|(_, intent)| intent.directory.as_str())
-            .collect();
-        for (id, intent) in &unfinished {
-            let (state, reason) = recover_one(inner, *id, intent)?;
-            let kept =
-                end(inner, log, *id, intent, state).map_err(|error| error.into_commit_error())?;
+        let mut begun = 0;
+        for (index, (id, intent)) in unfinished.iter().enumerate() {
+            if has_begun(inner, *id, intent)? {
+                begun = index;
+            }
+        }
+        for (index, (id, intent)) in unfinished.iter().enumerate() {
+            // Commits are applied one after another: before one that has begun, all are
+            // in the base. After one that was taken back, none can be.
+            let ended = match &*recovery.reverted {
+                [.., (first, _)] => revert_one(inner, intent)
+                    .map(|()| (IntentState::Reverted, format!("{first} was taken back"))),
+                [] if index < begun => Ok((IntentState::Applied, String::new())),
+                [] => recover_one(inner, intent),
+            };
+            let (state, reason) = ended?;
+            let kept = end(inner, log, *id, intent, state)?;
             recovery.kept.extend(kept);
             match state {
-                IntentState::Applied => recovery.applied.push(*id),
-                IntentState::Reverted => {
-                    recovery.reverted.push((*id, reason.unwrap_or_default()));
-                }
+                IntentState::Reverted => recovery.reverted.push((*id, reason)),
+                _ => recovery.applied.push(*id),
             }
         }
         for place in [SlotPlace::State, SlotPlace::Workspace] {
-            match slots::clear_orphans(storage, place, &owned) {
-                Ok(kept) => recovery.kept.extend(kept),
-                Err(error) => {
-                    let path = slots::root(place).path;
-                    return Err(CommitError::of_io("clear", &path, error));
-                }
-            }
+            recovery
+                .kept
+                .extend(slots::clear_orphans(&*inner.storage, place, log)?);
         }
+        committer.recovered = true;
         Ok(recovery)
+    }
+
+    /// Drops what is kept to undo commits, as far as it is more than that; returns the
+    /// commits that can not be undone any more, and versions of other programs that were
+    /// found among it.
+    ///
+    /// # Errors
+    /// If the log or the storage failed; the next recovery clears what is left.
+    pub fn expire(
+        &self,
+        retention: Retention,
+        now: Timestamp,
+        log: &dyn IntentLog,
+    ) -> Result<(Vec<CommitId>, Vec<(CommitId, KeptCopy)>), CommitError> {
+        let inner = &*self.inner;
+        let _no_undo = inner.lock_flush();
+        let kept = log.kept(self.path())?;
+        let mut bytes = kept
+            .iter()
+            .map(|kept| kept.bytes)
+            .fold(0, u64::saturating_add);
+        let oldest = now.secs.saturating_sub_unsigned(retention.age.as_secs());
+        let mut expired = Vec::new();
+        for kept in kept {
+            if bytes <= retention.bytes && kept.recorded.secs >= oldest {
+                break;
+            }
+            bytes = bytes.saturating_sub(kept.bytes);
+            expired.push(kept.commit);
+        }
+        if expired.is_empty() {
+            return Ok((expired, Vec::new()));
+        }
+        log.mark(&expired, IntentState::Expired)?;
+        let mut copies = Vec::new();
+        for id in &expired {
+            let found = clear(inner, log, *id)?;
+            copies.extend(found.into_iter().map(|copy| (*id, copy)));
+        }
+        Ok((expired, copies))
+    }
+
+    /// As [`Workspace::expire`], by age alone, for a directory that is not there any
+    /// more: only what is kept in the state directory can be dropped.
+    ///
+    /// # Errors
+    /// If the log or the storage failed.
+    pub fn forget(
+        dir: &Path,
+        state_dir: &Path,
+        age: Duration,
+        now: Timestamp,
+        log: &dyn IntentLog,
+    ) -> Result<(), CommitError> {
+        let oldest = now.secs.saturating_sub_unsigned(age.as_secs());
+        let old = |kept: &intent::Kept| kept.recorded.secs < oldest;
+        for kept in log.kept(dir)?.into_iter().filter(old) {
+            let (intent, _) = log.load(kept.commit)?;
+            log.mark(&[kept.commit], IntentState::Expired)?;
+            slots::remove_of_gone(state_dir, &intent.directory).map_err(EndError::Storage)?;
+        }
+        Ok(())
     }
 }
 
@@ -173,26 +346,19 @@ fn prepare(
     inner: &Inner,
     delta: &Delta,
     found: &validate::Found,
+    likes: &HashMap<String, Like>,
     work: &Work<'_>,
-    place: SlotPlace,
-    directory: String,
-) -> Result<(Intent, Vec<Box<dyn storage::Hold>>), CommitError> {
+) -> Result<stage::Staged, CommitError> {
     let failed = |error| CommitError::of_io("make", &work.slots.path, error);
-    inner
-        .storage
-        .make_own_directory(&work.slots)
-        .map_err(failed)?;
-    let staged = stage::stage(inner, delta, found, &work.slots)?;
-    let intent = Intent {
-        format: Intent::FORMAT,
-        slots: place,
-        directory,
-        operations: staged.operations,
+    let storage = &*inner.storage;
+    storage.make_own_directory(&work.slots).map_err(failed)?;
+    let staged = stage::stage(inner, delta, found, likes, &work.slots)?;
+    let above = Location {
+        place: work.slots.place,
+        path: crate::name::split(&work.slots.path).0.to_owned(),
     };
-    slots::write_manifest(&*inner.storage, &work.slots, &intent).map_err(failed)?;
-    let root = slots::root(place);
-    inner.storage.sync_directory(&root).map_err(failed)?;
-    Ok((intent, staged.holds))
+    storage.sync_directory(&above).map_err(failed)?;
+    Ok(staged)
 }
 
 /// While git works on the workspace, its index and the files must not be changed under
@@ -213,135 +379,182 @@ fn wait_for_git(inner: &Inner) -> Result<(), CommitError> {
         if start.elapsed() >= inner.git_wait {
             return Err(CommitError::Busy {
                 path: format!(".git/{}", String::from_utf8_lossy(&lock)),
+                reason: "exists",
             });
         }
-        std::thread::sleep(GIT_POLL);
+        std::thread::sleep(BUSY_POLL);
     }
 }
 
-/// Applies an intent, or takes it back. An error of a storage that can do neither leaves
-/// it to recovery.
+/// Tries again, for a while, as long as another program has a file open for writing.
+/// With an error comes whether everything was taken back.
+fn wait_for_writers<T>(
+    mut attempt: impl FnMut() -> Result<T, (CommitError, bool)>,
+) -> Result<T, (CommitError, bool)> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err((CommitError::Busy { .. }, true)) if start.elapsed() < WRITER_WAIT => {
+                std::thread::sleep(BUSY_POLL);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Applies an intent, or takes it back; tells whether that went well, too.
 fn apply_recorded(
     inner: &Inner,
-    committer: &mut Committer,
     work: &Work<'_>,
-    id: CommitId,
     intent: &Intent,
-) -> Result<(), CommitError> {
+) -> Result<(), (CommitError, bool)> {
     let _gate = inner.write_gate();
     let mut done = 0;
     let Err(error) = work.apply_all(&intent.operations, &mut done) else {
-        let (removed, moved) = intent.moves();
-        inner.entries.follow(&removed, &moved);
+        follow(inner, intent);
         return Ok(());
     };
     for operation in intent.operations[..done].iter().rev() {
         if let Err(failure) = work.take_back(operation) {
-            let path = operation.path();
-            tracing::error!(%failure, path, "failed to take a commit back; recovery will");
-            committer.pending = Some(Pending::Recover(id, intent.clone()));
-            break;
+            tracing::error!(%failure, path = operation.path(), "failed to take a commit back");
+            return Err((error, false));
         }
     }
-    Err(error)
+    Err((error, true))
 }
 
-/// Ends an intent as far as possible now; the rest is done before the next commit.
-fn conclude(
-    inner: &Inner,
-    committer: &mut Committer,
-    log: &dyn IntentLog,
-    id: CommitId,
-    intent: Intent,
-    state: IntentState,
-) -> Vec<KeptCopy> {
-    if committer.pending.is_some() {
-        return Vec::new();
-    }
-    match end(inner, log, id, &intent, state) {
-        Ok(kept) => kept,
-        Err(failure) => {
-            tracing::error!(error = %failure.into_commit_error(), %id, "a commit is not finished yet");
-            committer.pending = Some(Pending::End(id, intent, state));
-            Vec::new()
-        }
-    }
+/// Lets every live snapshot follow what was moved and removed.
+fn follow(inner: &Inner, intent: &Intent) {
+    let (removed, moved) = intent.moves();
+    inner.entries.follow(&removed, &moved);
 }
 
-/// Brings whatever an earlier commit left undone to its end.
-fn finish_pending(
+/// Brings a commit to its end that failed before: whoever asked for it was told so.
+fn finish_failed(
     inner: &Inner,
     committer: &mut Committer,
     log: &dyn IntentLog,
 ) -> Result<(), CommitError> {
-    let Some(pending) = committer.pending.clone() else {
+    let Some(failed) = committer.backlog.failed.clone() else {
         return Ok(());
     };
-    let (id, intent, state) = match pending {
-        Pending::End(id, intent, state) => (id, intent, state),
-        Pending::Recover(id, intent) => {
-            // It was to be taken back; whoever asked for it was told so.
-            let work = work_of(inner, &intent);
-            let _gate = inner.write_gate();
-            work.roll_back(&intent)?;
-            (id, intent, IntentState::Reverted)
-        }
-    };
-    committer.pending = Some(Pending::End(id, intent.clone(), state));
-    end(inner, log, id, &intent, state).map_err(EndError::into_commit_error)?;
-    committer.pending = None;
+    if !failed.taken_back {
+        revert_one(inner, &failed.intent)?;
+        committer.backlog.failed = Some(Failed {
+            taken_back: true,
+            ..failed.clone()
+        });
+    }
+    let kept = end(inner, log, failed.id, &failed.intent, IntentState::Reverted)?;
+    let kept = kept.into_iter().map(|copy| (failed.id, copy));
+    committer.backlog.kept.extend(kept);
+    committer.backlog.failed = None;
     Ok(())
 }
 
-fn recover_one(
+/// Makes a batch durable and marks it, in order.
+fn flush(
     inner: &Inner,
-    id: CommitId,
-    intent: &Intent,
-) -> Result<(IntentState, Option<String>), CommitError> {
+    batch: &[Unflushed],
+    log: &dyn IntentLog,
+    kept: &mut Vec<(CommitId, KeptCopy)>,
+) -> Result<(), CommitError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    sync(inner)?;
+    let failed = |error| CommitError::from(EndError::Storage(error));
+    for Unflushed { id, intent, .. } in batch.iter().filter(|commit| commit.unleased) {
+        let work = work_of(inner, intent);
+        let found = work.keep_foreign(intent, IntentState::Applied, &id.to_string());
+        let found = found.map_err(failed)?;
+        kept.extend(found.into_iter().map(|copy| (*id, copy)));
+    }
+    let ids: Vec<_> = batch.iter().map(|commit| commit.id).collect();
+    log.mark(&ids, IntentState::Applied)?;
+    for Unflushed { id, intent, .. } in batch {
+        let found = clear_undone(inner, log, intent)?;
+        kept.extend(found.into_iter().map(|copy| (*id, copy)));
+    }
+    Ok(())
+}
+
+fn sync(inner: &Inner) -> Result<(), EndError> {
+    Ok(inner.storage.sync_all(&Location::workspace(""))?)
+}
+
+/// Whether something shows that an intent was being applied.
+fn has_begun(inner: &Inner, id: CommitId, intent: &Intent) -> Result<bool, CommitError> {
     if intent.format != Intent::FORMAT {
         return Err(CommitError::Malformed {
             reason: format!("{id} has the unknown format {}", intent.format),
         });
     }
     let _gate = inner.write_gate();
+    Ok(work_of(inner, intent)
+        .has_begun(intent)
+        .map_err(EndError::Storage)?)
+}
+
+fn recover_one(inner: &Inner, intent: &Intent) -> Result<(IntentState, String), CommitError> {
     let work = work_of(inner, intent);
-    let finished = work
-        .is_finished()
-        .map_err(|error| CommitError::of_io("look at", &work.slots.path, error))?;
-    let ended = match finished {
-        true => (IntentState::Applied, None),
-        false => work.finish_or_revert(intent)?,
-    };
-    if ended.0 == IntentState::Applied {
-        let (removed, moved) = intent.moves();
-        inner.entries.follow(&removed, &moved);
+    let ended = wait_for_writers(|| {
+        let _gate = inner.write_gate();
+        // What was applied so far stays so for the next attempt.
+        work.roll_forward(intent).map_err(|error| (error, true))
+    });
+    match ended {
+        Ok(()) => {
+            follow(inner, intent);
+            Ok((IntentState::Applied, String::new()))
+        }
+        Err((error, _)) if error.path().is_some() && !matches!(error, CommitError::Io { .. }) => {
+            revert_one(inner, intent)?;
+            Ok((IntentState::Reverted, error.to_string()))
+        }
+        Err((error, _)) => Err(error),
     }
-    Ok(ended)
+}
+
+fn revert_one(inner: &Inner, intent: &Intent) -> Result<(), CommitError> {
+    let _gate = inner.write_gate();
+    work_of(inner, intent).roll_back(intent)
 }
 
 fn work_of<'a>(inner: &'a Inner, intent: &Intent) -> Work<'a> {
-    Work {
-        storage: &*inner.storage,
-        slots: slots::root(intent.slots).join(&intent.directory),
+    let slots = slots::root(intent.slots).join(&intent.directory);
+    Work::new(&*inner.storage, slots)
+}
+
+/// What can fail while a commit is brought to its end.
+enum EndError {
+    Storage(io::Error),
+    Log(IntentLogError),
+}
+
+impl From<io::Error> for EndError {
+    fn from(error: io::Error) -> EndError {
+        EndError::Storage(error)
     }
 }
 
-enum EndError {
-    Storage(io::Error),
-    Log(intent::IntentLogError),
+impl From<IntentLogError> for EndError {
+    fn from(error: IntentLogError) -> EndError {
+        EndError::Log(error)
+    }
 }
 
-impl EndError {
-    fn into_commit_error(self) -> CommitError {
-        match self {
+impl From<EndError> for CommitError {
+    fn from(error: EndError) -> CommitError {
+        match error {
             EndError::Storage(error) => CommitError::of_io("finish the commit in", ".", error),
             EndError::Log(error) => error.into(),
         }
     }
 }
 
-/// Keeps what is foreign, makes the result durable, marks the intent, clears its slots.
-/// Of an intent that was taken back the slots go first, so that no recovery can apply it.
+/// Keeps what is foreign, makes the result durable, and marks the intent. The slots of
+/// one that was taken back are cleared before, so that no recovery can apply it.
 fn end(
     inner: &Inner,
     log: &dyn IntentLog,
@@ -349,37 +562,37 @@ fn end(
     intent: &Intent,
     state: IntentState,
 ) -> Result<Vec<KeptCopy>, EndError> {
-    let storage = &*inner.storage;
     let work = work_of(inner, intent);
     let label = id.to_string();
-    if work.is_finished().map_err(EndError::Storage)? {
-        log.mark(id, state).map_err(EndError::Log)?;
-        let finished = work.mark_finished().map_err(EndError::Storage)?;
-        clear_finished(&finished, id, intent);
-        return Ok(Vec::new());
-    }
-    let kept = work
-        .keep_foreign(intent, Some(state), &label)
-        .map_err(EndError::Storage)?;
+    let mut kept = work.keep_foreign(intent, state, &label)?;
     if state == IntentState::Reverted {
-        work.clear(intent, &label).map_err(EndError::Storage)?;
+        work.clear(intent, &label)?;
     }
-    storage
-        .sync_all(&Location::workspace(""))
-        .map_err(EndError::Storage)?;
-    if state == IntentState::Reverted {
-        log.mark(id, state).map_err(EndError::Log)?;
-        return Ok(kept);
+    sync(inner)?;
+    log.mark(&[id], state)?;
+    if state == IntentState::Applied {
+        kept.extend(clear_undone(inner, log, intent)?);
     }
-    let finished = work.mark_finished().map_err(EndError::Storage)?;
-    log.mark(id, state).map_err(EndError::Log)?;
-    clear_finished(&finished, id, intent);
     Ok(kept)
 }
 
-/// Removes what is not needed any more; recovery finds and clears what is left.
-fn clear_finished(finished: &Work<'_>, id: CommitId, intent: &Intent) {
-    if let Err(error) = finished.clear(intent, &id.to_string()) {
-        tracing::warn!(%error, %id, "failed to clear the slots of a commit");
+/// Drops what the commit displaced that this one undid: it is back where it was.
+fn clear_undone(
+    inner: &Inner,
+    log: &dyn IntentLog,
+    intent: &Intent,
+) -> Result<Vec<KeptCopy>, EndError> {
+    match intent.undoes {
+        Some(undoes) if undoes.whole => clear(inner, log, undoes.commit),
+        _ => Ok(Vec::new()),
     }
+}
+
+/// Clears the slots of a commit that was marked as over.
+fn clear(inner: &Inner, log: &dyn IntentLog, id: CommitId) -> Result<Vec<KeptCopy>, EndError> {
+    let (intent, _) = log.load(id)?;
+    let work = work_of(inner, &intent);
+    let kept = work.keep_foreign(&intent, IntentState::Expired, &id.to_string())?;
+    work.clear(&intent, &id.to_string())?;
+    Ok(kept)
 }

@@ -7,7 +7,7 @@
 
 use super::apply::Work;
 use super::error::CommitError;
-use super::intent::{Intent, IntentState, Operation};
+use super::intent::{Intent, Operation};
 use super::storage::Location;
 use super::validate::conflict;
 use std::collections::HashMap;
@@ -28,23 +28,28 @@ enum Class {
     Unknown,
 }
 
+impl Operation {
+    /// Whether what is there tells that it took place.
+    fn is_certain(&self) -> bool {
+        !matches!(self, Operation::Rmdir { .. } | Operation::SetTimes { .. })
+    }
+}
+
 impl Work<'_> {
-    /// Brings an intent to its end; tells which, and why it was taken back.
-    pub(super) fn finish_or_revert(
-        &self,
-        intent: &Intent,
-    ) -> Result<(IntentState, Option<String>), CommitError> {
-        match self.roll_forward(intent) {
-            Ok(()) => Ok((IntentState::Applied, None)),
-            Err(error @ (CommitError::Conflict { .. } | CommitError::Unwritable { .. })) => {
-                self.roll_back(intent)?;
-                Ok((IntentState::Reverted, Some(error.to_string())))
+    /// Whether something shows that an operation took place.
+    pub(super) fn has_begun(&self, intent: &Intent) -> io::Result<bool> {
+        let placed = intent.placed_slots();
+        for operation in intent.operations.iter().filter(|it| it.is_certain()) {
+            let class = self.classify(&placed, operation)?;
+            if matches!(class, Class::Done | Class::Displaced) {
+                return Ok(true);
             }
-            Err(error) => Err(error),
         }
+        Ok(false)
     }
 
-    fn roll_forward(&self, intent: &Intent) -> Result<(), CommitError> {
+    /// Applies what has not taken place yet.
+    pub(super) fn roll_forward(&self, intent: &Intent) -> Result<(), CommitError> {
         let operations = &intent.operations;
         let placed = intent.placed_slots();
         let classify = |operation: &Operation| {
@@ -60,11 +65,7 @@ impl Work<'_> {
             .iter()
             .zip(operations)
             .rposition(|(class, operation)| {
-                let certain = !matches!(
-                    operation,
-                    Operation::Rmdir { .. } | Operation::SetTimes { .. }
-                );
-                certain && matches!(class, Class::Done | Class::Displaced)
+                operation.is_certain() && matches!(class, Class::Done | Class::Displaced)
             })
             .map_or(0, |last| last + 1);
         for (index, operation) in operations.iter().enumerate() {

@@ -5,11 +5,11 @@
 //! staged, or the recorded version that a finished commit displaced. Anything else goes
 //! to `.forerun/conflicts` in the workspace and is reported.
 
-use super::KeptCopy;
 use super::apply::Work;
 use super::error::CommitError;
-use super::intent::{Intent, IntentState, Operation, Recorded, SlotPlace};
+use super::intent::{Intent, IntentLog, IntentState, Operation, Recorded, SlotPlace};
 use super::storage::{Attributes, Location, Place, Storage};
+use super::{EndError, KeptCopy};
 use crate::name::OWN_DIRECTORY;
 use crate::version::ObjectKind;
 use std::collections::{HashMap, HashSet};
@@ -17,13 +17,13 @@ use std::io;
 
 /// What `.forerun` hides from git: only what belongs to one machine.
 const IGNORED: &[u8] = b"/slots\n/conflicts\n/id\n";
+/// Where the slots of all workspaces are in the state directory.
+pub(crate) const STATE_SLOTS: &str = "slots";
 /// Copy of the intent beside its slots, so that slots that nobody knows of any more can
 /// be classified.
 const MANIFEST: &str = "intent";
 /// Longest manifest that is read back; one line an operation is far below it.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
-/// Ends the name of a slot directory whose commit is finished.
-const FINISHED: &str = ".finished";
 /// Most names that are tried for a copy in the conflicts directory.
 const COPY_NAMES_MAX: u32 = 10_000;
 
@@ -94,21 +94,19 @@ fn make_own(storage: &dyn Storage, directory: &Location) -> io::Result<()> {
     storage.make_own_directory(directory)
 }
 
-/// Writes the intent beside its slots; the last step of staging.
-pub(super) fn write_manifest(
-    storage: &dyn Storage,
-    directory: &Location,
-    intent: &Intent,
-) -> io::Result<()> {
+/// Writes the intent beside its slots. It is of use only if the log is lost, hence not
+/// synced.
+pub(super) fn write_manifest(work: &Work<'_>, intent: &Intent) -> io::Result<()> {
     let bytes = serde_json::to_vec(intent).map_err(io::Error::other)?;
     let attributes = Attributes {
         mode: 0o600,
         ..Attributes::default()
     };
-    let at = directory.join(MANIFEST);
     let mut pieces = std::iter::once((0, bytes.as_slice()));
-    storage.write_file(&at, bytes.len() as u64, &mut pieces, &attributes)?;
-    storage.sync_directory(directory)
+    let len = bytes.len() as u64;
+    work.storage
+        .write_file(&work.slot(MANIFEST), len, &mut pieces, &attributes)
+        .map(drop)
 }
 
 /// What a slot may hold once its commit has ended.
@@ -159,12 +157,12 @@ fn expected(operation: &Operation) -> Option<Expected<'_>> {
 }
 
 impl Work<'_> {
-    /// Moves everything out of the slots that is neither ours nor, after a commit that
-    /// was applied, the version that it displaced.
+    /// Moves everything out of the slots that is neither ours nor, unless the commit was
+    /// reverted, the version that it displaced.
     pub(super) fn keep_foreign(
         &self,
         intent: &Intent,
-        state: Option<IntentState>,
+        state: IntentState,
         label: &str,
     ) -> io::Result<Vec<KeptCopy>> {
         let mut kept = Vec::new();
@@ -188,7 +186,7 @@ impl Work<'_> {
             };
             let displaced = match expected.displaced {
                 Some(pre)
-                    if state == Some(IntentState::Applied)
+                    if state != IntentState::Reverted
                         && !moved_elsewhere
                         && found.version.kind != ObjectKind::Directory =>
                 {
@@ -285,42 +283,16 @@ impl Work<'_> {
         absent_is_fine(self.storage.remove_file(&self.slot(MANIFEST)))?;
         absent_is_fine(self.storage.remove_directory(&self.slots))
     }
-
-    /// Marks the slots as those of a commit whose every operation is durably applied.
-    /// Idempotent. Before the intent is marked, so that displaced objects beside an
-    /// unmarked name belong to a commit that nobody finished.
-    pub(super) fn mark_finished(self) -> io::Result<Self> {
-        let finished = self.finished();
-        if self.storage.observe(&finished.slots)?.is_none() {
-            self.storage.rename(&self.slots, &finished.slots)?;
-        }
-        Ok(finished)
-    }
-
-    /// Whether the slots are marked so.
-    pub(super) fn is_finished(&self) -> io::Result<bool> {
-        Ok(self.storage.observe(&self.finished().slots)?.is_some())
-    }
-
-    fn finished(&self) -> Self {
-        Work {
-            storage: self.storage,
-            slots: Location {
-                place: self.slots.place,
-                path: format!("{}{FINISHED}", self.slots.path),
-            },
-        }
-    }
 }
 
-/// Clears slot directories that no unfinished intent owns: of a commit that was never
-/// recorded, or that was finished and not cleared. If the log lost an intent, what its
-/// commit displaced is kept.
+/// Clears slot directories that nothing needs any more: of a commit that was never
+/// recorded, or that has ended. If the log lost an intent, what its commit displaced is
+/// kept.
 pub(super) fn clear_orphans(
     storage: &dyn Storage,
     place: SlotPlace,
-    owned: &[&str],
-) -> io::Result<Vec<KeptCopy>> {
+    log: &dyn IntentLog,
+) -> Result<Vec<KeptCopy>, EndError> {
     let root = root(place);
     let mut kept = Vec::new();
     let names = match storage.observe(&root)? {
@@ -331,24 +303,16 @@ pub(super) fn clear_orphans(
         .into_iter()
         .filter_map(|raw| String::from_utf8(raw).ok())
     {
-        if owned.contains(&name.strip_suffix(FINISHED).unwrap_or(&name)) {
-            continue;
-        }
-        let work = Work {
-            storage,
-            slots: root.join(&name),
+        let work = Work::new(storage, root.join(&name));
+        let known = match log.owner(&name)? {
+            Some(id) => match log.load(id)? {
+                (_, None | Some(IntentState::Applied)) => continue,
+                (intent, Some(state)) => Some((intent, state)),
+            },
+            None => read_manifest(&work)?.map(|intent| (intent, IntentState::Reverted)),
         };
-        let manifest = work.slot(MANIFEST);
-        let intent = match storage.observe(&manifest)? {
-            None => None,
-            Some(_) => storage
-                .read(&manifest, MANIFEST_BYTES_MAX)
-                .ok()
-                .and_then(|bytes| serde_json::from_slice::<Intent>(&bytes).ok()),
-        };
-        match intent {
-            Some(intent) => {
-                let state = name.ends_with(FINISHED).then_some(IntentState::Applied);
+        match known {
+            Some((intent, state)) => {
                 kept.extend(work.keep_foreign(&intent, state, &name)?);
                 work.clear(&intent, &name)?;
             }
@@ -357,6 +321,33 @@ pub(super) fn clear_orphans(
         }
     }
     Ok(kept)
+}
+
+/// The copy of the intent beside its slots, if there is a whole one.
+fn read_manifest(work: &Work<'_>) -> io::Result<Option<Intent>> {
+    let manifest = work.slot(MANIFEST);
+    if work.storage.observe(&manifest)?.is_none() {
+        return Ok(None);
+    }
+    let bytes = work.storage.read(&manifest, MANIFEST_BYTES_MAX);
+    Ok(bytes
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Removes a slot directory from the state directory, of a workspace that is gone.
+pub(super) fn remove_of_gone(state_dir: &std::path::Path, directory: &str) -> io::Result<()> {
+    let of_workspaces = match std::fs::read_dir(state_dir.join(STATE_SLOTS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for slots in of_workspaces {
+        let slots = slots?.path();
+        absent_is_fine(std::fs::remove_dir_all(slots.join(directory)))?;
+        // Refused as long as there are others.
+        let _ = std::fs::remove_dir(&slots);
+    }
+    Ok(())
 }
 
 /// Removes a directory in which only staging wrote.

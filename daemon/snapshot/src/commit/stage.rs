@@ -1,6 +1,7 @@
 //! Staging: everything that a commit will put into the base is written to slots first,
 //! durably, and the operations are planned.
 
+use super::Like;
 use super::error::CommitError;
 use super::intent::{Operation, Recorded};
 use super::storage::{Attributes, Hold, Location};
@@ -20,16 +21,22 @@ pub(super) struct Staged {
     pub(super) holds: Vec<Box<dyn Hold>>,
 }
 
+/// Most files that are synced one by one. For more, one sync of the file system costs
+/// less, though it may have to wait for what others wrote.
+const SYNC_EACH_MAX: usize = 32;
+
 /// Writes slots below `directory`, which exists and is empty.
 pub(super) fn stage(
     inner: &Inner,
     delta: &Delta,
     found: &Found,
+    likes: &HashMap<String, Like>,
     directory: &Location,
 ) -> Result<Staged, CommitError> {
     let mut stage = Stage {
         inner,
         found,
+        likes,
         directory,
         slots: 0,
         parked: HashMap::new(),
@@ -57,6 +64,7 @@ pub(super) fn stage(
 struct Stage<'a> {
     inner: &'a Inner,
     found: &'a Found,
+    likes: &'a HashMap<String, Like>,
     directory: &'a Location,
     slots: usize,
     /// Slots of objects that are moved, by their path before.
@@ -204,10 +212,13 @@ impl<'a> Stage<'a> {
                 if let Some(first) = group.and_then(|group| self.groups.get(&group)) {
                     return storage.link(first, at).map_err(failed);
                 }
-                let replaced = self.found.replaced.get(path);
-                let like = replaced
-                    .filter(|(_, pre)| pre.version.kind == ObjectKind::File)
-                    .map(|(location, _)| location.clone());
+                let like = match (self.likes.get(path), self.found.replaced.get(path)) {
+                    (Some(Like::File(at)), _) => Some(at.clone()),
+                    (_, Some((at, pre))) if pre.version.kind == ObjectKind::File => {
+                        Some(at.clone())
+                    }
+                    _ => None,
+                };
                 let attributes = Attributes {
                     mode: mode.unwrap_or(self.inner.default_modes.0),
                     times: times.map(|times| (times.accessed, times.modified)),
@@ -226,9 +237,13 @@ impl<'a> Stage<'a> {
                 let times = times.map(|times| (times.accessed, times.modified));
                 storage.make_symlink(at, target, times).map_err(failed)
             }
-            What::Directory { .. } => storage
-                .make_directory(at, self.inner.default_modes.1, None)
-                .map_err(failed),
+            What::Directory { .. } => {
+                let mode = match self.likes.get(path) {
+                    Some(Like::Mode(mode)) => *mode,
+                    _ => self.inner.default_modes.1,
+                };
+                storage.make_directory(at, mode, None).map_err(failed)
+            }
             What::Moved { .. } | What::Times { .. } => Err(unplanned(path)),
         }
     }
@@ -274,10 +289,21 @@ impl<'a> Stage<'a> {
     }
 
     fn sync(&self) -> Result<(), CommitError> {
-        let trees = self.trees.values().map(|tree| &tree.at);
-        for at in trees.chain([self.directory]) {
-            let synced = self.inner.storage.sync_directory(at);
-            synced.map_err(|error| staging_failed(&at.path, error))?;
+        let storage = &self.inner.storage;
+        let failed = |error| staging_failed(&self.directory.path, error);
+        if self.staged.holds.len() > SYNC_EACH_MAX {
+            return storage.sync_all(self.directory).map_err(failed);
+        }
+        for hold in &self.staged.holds {
+            hold.sync().map_err(failed)?;
+        }
+        for at in self
+            .trees
+            .values()
+            .map(|tree| &tree.at)
+            .chain([self.directory])
+        {
+            storage.sync_directory(at).map_err(failed)?;
         }
         Ok(())
     }

@@ -65,9 +65,26 @@ pub struct Attributes {
     pub like: Option<Location>,
 }
 
-/// Keeps a staged object from going away: while it is held, its inode number can not be
+/// Keeps a staged file from going away: while it is held, its inode number can not be
 /// given to another.
-pub trait Hold: Send {}
+pub trait Hold: Send {
+    /// Makes the file's content and attributes durable. To be called once: after a
+    /// failure nobody knows what a second try would be worth.
+    ///
+    /// # Errors
+    /// If the content may be lost.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A read lease: while it is held, nobody has the file open for writing or mapped so.
+pub trait Lease: Send {
+    /// Whether nobody has asked to open the file for writing since it was taken. Who
+    /// asks waits until the lease is dropped.
+    ///
+    /// # Errors
+    /// As the operating system has them.
+    fn is_held(&self) -> io::Result<bool>;
+}
 
 /// The file-system operations of a commit. Each works on trees that are held by
 /// capability, through no link and over no mount point.
@@ -124,8 +141,8 @@ pub trait Storage: Send + Sync {
     fn make_directory(&self, at: &Location, mode: u32, owner: Option<(u32, u32)>)
     -> io::Result<()>;
 
-    /// Writes a new file and makes its content durable. `pieces` are offset and bytes,
-    /// in order; what they leave out up to `len` is a hole.
+    /// Writes a new file; it is durable once it is synced. `pieces` are offset and
+    /// bytes, in order; what they leave out up to `len` is a hole.
     ///
     /// # Errors
     /// See [`Storage::observe`].
@@ -136,6 +153,20 @@ pub trait Storage: Send + Sync {
         pieces: &mut dyn Iterator<Item = (u64, &[u8])>,
         attributes: &Attributes,
     ) -> io::Result<Box<dyn Hold>>;
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// See [`Storage::observe`].
+    fn read_link(&self, at: &Location) -> io::Result<String>;
+
+    /// Takes a read lease on the file with that inode number; `None` where the system
+    /// grants us none.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if somebody has the file open for writing. Also if
+    /// another file is there.
+    fn lease(&self, at: &Location, ino: u64) -> io::Result<Option<Box<dyn Lease>>>;
 
     /// Makes a symbolic link.
     ///

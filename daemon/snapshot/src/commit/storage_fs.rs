@@ -1,6 +1,7 @@
 //! The real storage: Linux system calls relative to directory descriptors.
 
-use super::storage::{Attributes, Hold, Location, Observed, Place, Storage};
+use super::lease;
+use super::storage::{Attributes, Hold, Lease, Location, Observed, Place, Storage};
 use crate::FsError;
 use crate::base::{open_beneath, open_file, raw_list, read_target, read_whole, stat};
 use crate::name;
@@ -30,9 +31,13 @@ pub(crate) struct FsStorage {
     state: OnceLock<OwnedFd>,
 }
 
-struct Held(#[expect(dead_code, reason = "held, not used")] OwnedFd);
+struct Held(OwnedFd);
 
-impl Hold for Held {}
+impl Hold for Held {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.0)?)
+    }
+}
 
 impl FsStorage {
     pub(crate) fn new(workspace: OwnedFd, slots: PathBuf) -> FsStorage {
@@ -104,15 +109,24 @@ impl FsStorage {
         Err(Errno::STALE.into())
     }
 
-    fn take_over(&self, file: &OwnedFd, like: &Location) -> io::Result<()> {
-        let (source, old) = open_file(self.root(like.place)?, &like.path)?;
+    /// A new file, for nobody but us yet.
+    fn create(&self, at: &Location) -> io::Result<OwnedFd> {
+        let (parent, name) = self.parent(at)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let private = Mode::from_raw_mode(0o600);
+        let file = rustix::fs::openat(&parent, name, flags | OFlags::CLOEXEC, private)?;
+        Ok(file)
+    }
+
+    /// Gives a new file the owner and the extended attributes of another.
+    fn take_over(&self, file: &OwnedFd, source: &OwnedFd, old: &Stat) -> io::Result<()> {
         let new = rustix::fs::fstat(file)?;
         if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid) {
             let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
             rustix::fs::fchown(file, Some(uid), Some(gid))?;
         }
         let mut names = vec![0; XATTR_BYTES_MAX];
-        let count = match rustix::fs::flistxattr(&source, &mut names) {
+        let count = match rustix::fs::flistxattr(source, &mut names) {
             Ok(count) => count,
             Err(Errno::NOTSUP) => 0,
             Err(error) => return Err(error.into()),
@@ -122,7 +136,7 @@ impl FsStorage {
             if name.is_empty() || XATTRS_NOT_COPIED.contains(&name) {
                 continue;
             }
-            let count = rustix::fs::fgetxattr(&source, name, &mut value)?;
+            let count = rustix::fs::fgetxattr(source, name, &mut value)?;
             rustix::fs::fsetxattr(file, name, &value[..count], XattrFlags::empty())?;
         }
         Ok(())
@@ -292,23 +306,35 @@ impl Storage for FsStorage {
         pieces: &mut dyn Iterator<Item = (u64, &[u8])>,
         attributes: &Attributes,
     ) -> io::Result<Box<dyn Hold>> {
-        let (parent, name) = self.parent(at)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let private = Mode::from_raw_mode(0o600);
-        let file = rustix::fs::openat(&parent, name, flags | OFlags::CLOEXEC, private)?;
+        let file = self.create(at)?;
         for (offset, bytes) in pieces {
             write_all(&file, offset, bytes)?;
         }
         rustix::fs::ftruncate(&file, len)?;
         if let Some(like) = &attributes.like {
-            self.take_over(&file, like)?;
+            let (source, old) = open_file(self.root(like.place)?, &like.path)?;
+            self.take_over(&file, &source, &old)?;
         }
         rustix::fs::fchmod(&file, Mode::from_raw_mode(attributes.mode))?;
         if let Some((accessed, modified)) = attributes.times {
             rustix::fs::futimens(&file, &timestamps(accessed, modified))?;
         }
-        rustix::fs::fsync(&file)?;
         Ok(Box::new(Held(file)))
+    }
+
+    fn read_link(&self, at: &Location) -> io::Result<String> {
+        let target = read_target(self.root(at.place)?, &at.path)?;
+        String::from_utf8(target).map_err(|_| Errno::ILSEQ.into())
+    }
+
+    fn lease(&self, at: &Location, ino: u64) -> io::Result<Option<Box<dyn Lease>>> {
+        match open_file(self.root(at.place)?, &at.path) {
+            Ok((_, stat)) if stat.st_ino != ino => Err(Errno::STALE.into()),
+            Ok((file, _)) => lease::take(file),
+            // Who may not read it may still replace it.
+            Err(Errno::ACCESS | Errno::PERM) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn make_symlink(

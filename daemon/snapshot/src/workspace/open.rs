@@ -2,6 +2,7 @@
 
 use super::{Committer, Inner, Workspace};
 use crate::base::Base;
+use crate::commit::slots::STATE_SLOTS;
 use crate::commit::storage::Storage;
 use crate::commit::storage_fs::FsStorage;
 use crate::entries::Entries;
@@ -208,7 +209,7 @@ impl Workspace {
 
         let duplicate = || root.try_clone().map_err(|error| io(&path, error));
         let state_dir = hidden[0].path.clone();
-        let slots = state_dir.join("slots").join(slots_key(&path, key));
+        let slots = state_dir.join(STATE_SLOTS).join(slots_key(&path, key));
         let storage = FsStorage::new(duplicate()?, slots);
         let masked_paths = hidden
             .iter()
@@ -221,6 +222,7 @@ impl Workspace {
             entries: Entries::new(),
             gate: RwLock::new(()),
             committer: Mutex::new(Committer::default()),
+            flush: Mutex::new(()),
             storage: wrap(Arc::new(storage)),
             default_modes: (0o666 & !umask, 0o777 & !umask),
             masked_paths,

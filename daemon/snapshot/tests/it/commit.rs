@@ -1,6 +1,6 @@
 //! What a commit leaves behind, and what the snapshots that were there before it see.
 
-use crate::support::{MemoryLog, Paths, Scratch, branch_manifest, manifest};
+use crate::support::{MemoryLog, Paths, Scratch, branch_manifest, manifest, settle};
 use forerun_snapshot::{Inode, IntentState, Snapshot, Timestamp};
 use forerun_types::{ChangeKind, PathChange};
 use std::fs;
@@ -47,7 +47,8 @@ fn a_commit_reports_what_it_changed_and_leaves_nothing_else() {
         change("new", ChangeKind::Renamed { from }),
     ];
     assert_eq!(commit.changed, expected);
-    assert!(commit.kept.is_empty());
+    assert_eq!(log.states(), [None]);
+    assert_eq!(workspace.flush(&log).expect("flushes"), []);
     assert_eq!(log.states(), [Some(IntentState::Applied)]);
     let paths: Vec<_> = scratch.manifest().into_keys().collect();
     let left = [
@@ -61,6 +62,8 @@ fn a_commit_reports_what_it_changed_and_leaves_nothing_else() {
     ];
     assert_eq!(paths, left);
     assert_eq!(scratch.read("edit"), "after\n");
+    assert_eq!(scratch.leftovers().len(), 1, "what undoes it");
+    assert_eq!(settle(&workspace, &log), []);
     assert!(scratch.leftovers().is_empty());
     assert!(
         !scratch.path().join(".forerun").exists(),
@@ -86,6 +89,7 @@ fn slots_are_in_the_workspace_where_the_state_lies_on_another_file_system() {
         scratch.read(".forerun/.gitignore"),
         "/slots\n/conflicts\n/id\n"
     );
+    assert_eq!(settle(&workspace, &log), []);
     assert!(scratch.leftovers().is_empty());
     let names = workspace
         .snapshot()
@@ -279,7 +283,7 @@ fn a_squashed_branch_leaves_the_base_as_it_was() {
 }
 
 #[test]
-fn a_commit_whose_mark_fails_is_finished_before_the_next_one() {
+fn a_commit_whose_mark_fails_is_marked_with_the_next_ones() {
     let scratch = Scratch::new();
     let workspace = scratch.open();
     let log = MemoryLog::default();
@@ -290,15 +294,14 @@ fn a_commit_whose_mark_fails_is_finished_before_the_next_one() {
     };
     log.fail_marks.store(true, Ordering::SeqCst);
     workspace.commit(&put("one"), &log).expect("is applied");
-    assert_eq!(log.states(), [None]);
-    let error = workspace
-        .commit(&put("two"), &log)
-        .expect_err("the log fails");
+    let error = workspace.flush(&log).expect_err("the log fails");
     assert_eq!(error.code(), "commit_log");
-    assert_eq!(scratch.read("one"), "x");
+    assert_eq!(log.states(), [None]);
+    workspace.commit(&put("two"), &log).expect("goes on");
     log.fail_marks.store(false, Ordering::SeqCst);
-    workspace.commit(&put("two"), &log).expect("commits");
+    workspace.flush(&log).expect("flushes");
     assert_eq!(log.states(), [Some(IntentState::Applied); 2]);
+    assert_eq!(settle(&workspace, &log), []);
     assert!(scratch.leftovers().is_empty());
 }
 

@@ -2,10 +2,10 @@
 //! stopped as well, leaves the tree from before or the one from after, bit for bit.
 
 use crate::model;
-use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, delegate};
+use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, delegate, settle};
 use forerun_snapshot::{
-    Attributes, Branch, Delta, FsError, Hold, Intent, IntentLog, IntentLogError, IntentState,
-    Location, Observed, Storage, Timestamp, Workspace,
+    Attributes, Branch, Delta, FsError, Hold, Intent, IntentLog, IntentLogError, IntentState, Kept,
+    Lease, Location, Observed, Storage, Timestamp, Workspace,
 };
 use forerun_types::{CommitId, Digest};
 use proptest::prelude::*;
@@ -56,7 +56,7 @@ struct Stopping {
 }
 
 impl Storage for Stopping {
-    delegate!(inner: observe digest read list is_writable same_mount);
+    delegate!(inner: observe digest read read_link list is_writable same_mount lease);
 
     fn make_own_directory(&self, at: &Location) -> io::Result<()> {
         self.power.change(|| self.inner.make_own_directory(at))
@@ -146,9 +146,18 @@ impl IntentLog for StoppingLog<'_> {
         self.step()?;
         self.inner.record(workspace, intent)
     }
-    fn mark(&self, commit: CommitId, state: IntentState) -> Result<(), IntentLogError> {
+    fn mark(&self, commits: &[CommitId], state: IntentState) -> Result<(), IntentLogError> {
         self.step()?;
-        self.inner.mark(commit, state)
+        self.inner.mark(commits, state)
+    }
+    fn load(&self, commit: CommitId) -> Result<(Intent, Option<IntentState>), IntentLogError> {
+        self.inner.load(commit)
+    }
+    fn owner(&self, directory: &str) -> Result<Option<CommitId>, IntentLogError> {
+        self.inner.owner(directory)
+    }
+    fn kept(&self, workspace: &Path) -> Result<Vec<Kept>, IntentLogError> {
+        self.inner.kept(workspace)
     }
     fn unfinished(&self, workspace: &Path) -> Result<Vec<(CommitId, Intent)>, IntentLogError> {
         self.inner.unfinished(workspace)
@@ -182,7 +191,9 @@ impl Shape<'_> {
             inner: &log,
             power: Arc::clone(&power),
         };
-        let done = workspace.commit(&delta, &stopping).is_ok() && !power.is_off();
+        let done = workspace.commit(&delta, &stopping).is_ok()
+            && workspace.flush(&stopping).is_ok()
+            && !power.is_off();
         drop(workspace);
         let start = Start {
             scratch,
@@ -258,10 +269,31 @@ impl Start {
                 .all(|state| *state == Some(IntentState::Applied)),
             "{context}: {states:?}"
         );
-        assert!(self.scratch.leftovers().is_empty(), "{context}");
         let again = workspace.recover(&self.log).expect("recovers again");
         assert_eq!(again, forerun_snapshot::Recovery::default(), "{context}");
+        if recorded {
+            self.undo_and_redo(&workspace, context);
+        }
+        assert_eq!(settle(&workspace, &self.log), [], "{context}");
+        assert!(self.scratch.leftovers().is_empty(), "{context}");
         recorded
+    }
+
+    fn undo_and_redo(&self, workspace: &Workspace, context: &str) {
+        let mut commit = CommitId(1);
+        for expected in [&self.before, &self.after] {
+            let undo = workspace.undo(commit, false, &self.log).expect(context);
+            assert_eq!(undo.left, [], "{context}");
+            commit = undo.commit.expect("something was undone").id;
+            model::compare(
+                &self.scratch.manifest(),
+                expected,
+                &format!("undo {context}"),
+            );
+        }
+        workspace.flush(&self.log).expect("flushes");
+        let (undone, applied) = (Some(IntentState::Undone), Some(IntentState::Applied));
+        assert_eq!(self.log.states(), [undone, undone, applied], "{context}");
     }
 }
 
@@ -419,14 +451,18 @@ fn a_commit_with_slots_in_the_workspace_is_recovered_from_there() {
             inner: &log,
             power: Arc::clone(&power),
         };
-        let done = workspace.commit(&delta, &stopping).is_ok() && !power.is_off();
+        let done = workspace.commit(&delta, &stopping).is_ok()
+            && workspace.flush(&stopping).is_ok()
+            && !power.is_off();
         drop(workspace);
-        scratch.open().recover(&log).expect("recovers");
+        let workspace = scratch.open();
+        workspace.recover(&log).expect("recovers");
         let expected = match log.states().len() > recorded {
             true => format!("{operations}"),
             false => before,
         };
         assert_eq!(scratch.read("a"), expected);
+        assert_eq!(settle(&workspace, &log), []);
         assert!(scratch.leftovers().is_empty(), "{:?}", scratch.leftovers());
         if done {
             return;
@@ -465,6 +501,8 @@ fn a_recovery_never_loses_what_a_person_did_after_the_crash() {
             let whole = [without(&start.before), without(&start.after)];
             assert!(whole.contains(&found), "{context}: torn: {found:?}");
             assert!(start.log.states().iter().all(Option::is_some), "{context}");
+            settle(&workspace, &start.log);
+            assert_eq!(start.scratch.read(path), "by a person", "{context}");
             assert!(start.scratch.leftovers().is_empty(), "{context}");
             if done {
                 break;

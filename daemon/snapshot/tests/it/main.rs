@@ -8,3 +8,4 @@ mod crash;
 mod isolation;
 mod model;
 mod support;
+mod undo;

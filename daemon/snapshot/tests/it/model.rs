@@ -1,7 +1,7 @@
 //! Random programs of file-system operations on a branch and on a plain directory give
 //! the same results and the same trees, before and after the commit.
 
-use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, manifest};
+use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, manifest, settle};
 use forerun_snapshot::{Branch, FsError, NodeKind, Snapshot, Timestamp};
 use proptest::prelude::*;
 use std::fs::{self, File, FileTimes, OpenOptions};
@@ -362,6 +362,7 @@ fn run(program: &[Op]) {
         "descendant",
     );
     assert!(snapshot.delta().expect("has a net").is_empty());
+    assert_eq!(settle(&workspace, &log), []);
     assert!(scratch.leftovers().is_empty(), "{:?}", scratch.leftovers());
 }
 

@@ -2,8 +2,8 @@
 //! memory.
 
 use forerun_snapshot::{
-    Branch, FsError, Inode, Intent, IntentLog, IntentLogError, IntentState, NodeKind, OpenOptions,
-    Storage, Workspace,
+    Branch, FsError, Inode, Intent, IntentLog, IntentLogError, IntentState, Kept, KeptCopy,
+    NodeKind, OpenOptions, Retention, Storage, Timestamp, Workspace,
 };
 use forerun_types::CommitId;
 use std::collections::BTreeMap;
@@ -150,15 +150,65 @@ impl IntentLog for MemoryLog {
         Ok(CommitId(intents.len() as u64))
     }
 
-    fn mark(&self, commit: CommitId, state: IntentState) -> Result<(), IntentLogError> {
+    fn mark(&self, commits: &[CommitId], state: IntentState) -> Result<(), IntentLogError> {
         if self.fail_marks.load(Ordering::SeqCst) {
             return Err(IntentLogError::new("the disk is full"));
         }
-        let mut intents = self.intents.lock().expect("not poisoned");
-        let entry = &mut intents[commit.0 as usize - 1].1;
-        assert!(entry.is_none_or(|old| old == state), "marked differently");
-        *entry = Some(state);
+        for commit in commits {
+            let (intent, _) = self.load(*commit)?;
+            let mut intents = self.intents.lock().expect("not poisoned");
+            let entry = &mut intents[commit.0 as usize - 1].1;
+            let fits = match state {
+                IntentState::Expired => *entry == Some(IntentState::Applied),
+                state => entry.is_none_or(|old| old == state),
+            };
+            assert!(fits, "{commit} was {entry:?} and becomes {state:?}");
+            *entry = Some(state);
+            if let Some(undoes) = intent.undoes().filter(|undoes| undoes.whole)
+                && state == IntentState::Applied
+            {
+                intents[undoes.commit.0 as usize - 1].1 = Some(IntentState::Undone);
+            }
+        }
         Ok(())
+    }
+
+    fn load(&self, commit: CommitId) -> Result<(Intent, Option<IntentState>), IntentLogError> {
+        let intents = self.intents.lock().expect("not poisoned");
+        let (json, state) = intents
+            .get(commit.0 as usize - 1)
+            .ok_or_else(|| IntentLogError::new("no such commit"))?;
+        let intent = serde_json::from_str(json).map_err(IntentLogError::new)?;
+        Ok((intent, *state))
+    }
+
+    fn owner(&self, directory: &str) -> Result<Option<CommitId>, IntentLogError> {
+        let count = self.intents.lock().expect("not poisoned").len() as u64;
+        for id in (1..=count).map(CommitId) {
+            if self.load(id)?.0.directory() == directory {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    fn kept(&self, _: &Path) -> Result<Vec<Kept>, IntentLogError> {
+        let mut kept = Vec::new();
+        for (index, state) in self.states().into_iter().enumerate() {
+            let commit = CommitId(index as u64 + 1);
+            if state == Some(IntentState::Applied) {
+                kept.push(Kept {
+                    commit,
+                    // One second apart, from the start of time.
+                    recorded: Timestamp {
+                        secs: index as i64,
+                        nanos: 0,
+                    },
+                    bytes: self.load(commit)?.0.kept_bytes(),
+                });
+            }
+        }
+        Ok(kept)
     }
 
     fn unfinished(&self, _: &Path) -> Result<Vec<(CommitId, Intent)>, IntentLogError> {
@@ -171,6 +221,19 @@ impl IntentLog for MemoryLog {
             })
             .collect()
     }
+}
+
+/// Flushes and expires everything; returns what was kept aside.
+pub(crate) fn settle(workspace: &Workspace, log: &MemoryLog) -> Vec<KeptCopy> {
+    let nothing = Retention {
+        age: std::time::Duration::ZERO,
+        bytes: 0,
+    };
+    let flushed = workspace.flush(log).expect("flushes");
+    let now = Timestamp::now();
+    let (_, expired) = workspace.expire(nothing, now, log).expect("expires");
+    let kept = flushed.into_iter().chain(expired);
+    kept.map(|(_, copy)| copy).collect()
 }
 
 /// Path-wise access to a branch, for short tests.
@@ -303,6 +366,8 @@ macro_rules! delegate {
     (@ $f:ident make_own_directory) => { fn make_own_directory(&self, at: &Location) -> io::Result<()> { self.$f.make_own_directory(at) } };
     (@ $f:ident make_directory) => { fn make_directory(&self, at: &Location, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> { self.$f.make_directory(at, mode, owner) } };
     (@ $f:ident write_file) => { fn write_file(&self, at: &Location, len: u64, pieces: &mut dyn Iterator<Item = (u64, &[u8])>, attributes: &Attributes) -> io::Result<Box<dyn Hold>> { self.$f.write_file(at, len, pieces, attributes) } };
+    (@ $f:ident read_link) => { fn read_link(&self, at: &Location) -> io::Result<String> { self.$f.read_link(at) } };
+    (@ $f:ident lease) => { fn lease(&self, at: &Location, ino: u64) -> io::Result<Option<Box<dyn Lease>>> { self.$f.lease(at, ino) } };
     (@ $f:ident make_symlink) => { fn make_symlink(&self, at: &Location, target: &str, times: Option<(Timestamp, Timestamp)>) -> io::Result<()> { self.$f.make_symlink(at, target, times) } };
     (@ $f:ident link) => { fn link(&self, existing: &Location, at: &Location) -> io::Result<()> { self.$f.link(existing, at) } };
     (@ $f:ident set_times) => { fn set_times(&self, at: &Location, accessed: Timestamp, modified: Timestamp) -> io::Result<()> { self.$f.set_times(at, accessed, modified) } };

@@ -473,6 +473,28 @@ impl SessionService for Shared {
             changed: Vec::new(),
         }))
     }
+
+    async fn undo(
+        &self,
+        request: Request<v1::SessionServiceUndoRequest>,
+    ) -> Result<Response<v1::SessionServiceUndoResponse>, Status> {
+        self.note_bearer(&request);
+        let request = request.into_inner();
+        let undone = v1::event::Undone {
+            step: request.from_step.unwrap_or(9),
+            undoes: "commit_3".to_owned(),
+            redo: request.redo,
+            commit: request.force.then(|| "commit_4".to_owned()),
+            changed: Vec::new(),
+            left: vec![v1::event::LeftAlone {
+                path: "a".to_owned(),
+                reason: "changed since".to_owned(),
+            }],
+        };
+        Ok(Response::new(v1::SessionServiceUndoResponse {
+            undone: vec![undone],
+        }))
+    }
 }
 
 #[tonic::async_trait]

@@ -4,7 +4,8 @@ use crate::fake::{Fake, refusal, session_id};
 use forerun_proto::v1::session_service_interrupt_request::Interrupt;
 use forerun_proto::{reason, v1};
 use forerun_sdk::{
-    Action, CommitId, CommitMode, Error, Finish, NodeId, Seen, SessionState, StepIndex, Window,
+    Action, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId, Seen, SessionState, StepIndex,
+    Undone, Window,
 };
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -163,6 +164,33 @@ async fn a_refusal_is_typed_and_is_not_sent_again() {
     assert_eq!(error.to_string(), "step 3 is not what you saw any more");
     assert!(matches!(error, Error::Refused(_)));
     assert_eq!(fake.state().interrupts.len(), 1);
+}
+
+#[tokio::test]
+async fn undo_and_redo_say_what_they_did_and_what_they_left() {
+    let fake = Fake::started();
+    let session = fake.session().await;
+    let undone = session.undo(Some(StepIndex(2)), false).await.expect("undo");
+    let expected = Undone {
+        step: StepIndex(2),
+        undoes: CommitId(3),
+        redo: false,
+        commit: None,
+        changed: Vec::new(),
+        left: vec![LeftAlone {
+            path: "a".to_owned(),
+            reason: "changed since".to_owned(),
+        }],
+    };
+    assert_eq!(undone, [expected.clone()]);
+    let redone = session.redo(None, true).await.expect("redo");
+    let expected = Undone {
+        step: StepIndex(9),
+        redo: true,
+        commit: Some(CommitId(4)),
+        ..expected
+    };
+    assert_eq!(redone, [expected]);
 }
 
 #[tokio::test]
