@@ -14,7 +14,7 @@ use crate::version::{ObjectKind, Version};
 use crate::{Delta, FsError, Workspace};
 use forerun_types::Digest;
 use imbl::ordmap::DiffItem;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// A table over its base, for finding where nodes are.
@@ -87,12 +87,14 @@ pub(crate) fn delta(
         chain,
         removed: Vec::new(),
         placed: Vec::new(),
+        unlike: HashSet::new(),
         groups: 0,
     };
     for node in affected(before, after) {
         net.compare(node)?;
     }
-    let (removed, placed) = merge::merge(net.removed, net.placed, workspace.inner.default_modes.0);
+    let default_mode = workspace.inner.default_modes.0;
+    let (removed, placed) = merge::merge(net.removed, net.placed, &net.unlike, default_mode);
     Ok(Delta::new(removed, placed, Some(lineage)))
 }
 
@@ -145,12 +147,20 @@ struct Net<'a> {
     chain: &'a [Arc<Lineage>],
     removed: Vec<Removed>,
     placed: Vec<Placed>,
+    /// Paths of removed directories whose mode is not that of a new one.
+    unlike: HashSet<String>,
     groups: u32,
 }
 
 impl Net<'_> {
     fn compare(&mut self, node: Inode) -> Result<(), FsError> {
-        let (old_links, new_links) = (self.before.links(node), self.after.links(node));
+        let old_links = self.before.links(node);
+        // A node leaves the table when its last name is removed.
+        let (before, after) = (self.before.nodes, self.after.nodes);
+        let new_links = match before.contains_key(&node) && !after.contains_key(&node) {
+            true => Vec::new(),
+            false => self.after.links(node),
+        };
         let is_directory = [self.after.nodes, self.before.nodes]
             .iter()
             .find_map(|table| table.get(&node))
@@ -282,12 +292,23 @@ impl Net<'_> {
     ) -> Result<(), FsError> {
         let path = self.before.path_of_link(link).ok_or(FsError::Changed)?;
         let pre = self.pre(node)?;
+        if pre.kind == ObjectKind::Directory && !self.is_like_new(node) {
+            self.unlike.insert(path.clone());
+        }
         self.removed.push(Removed {
             path,
             pre,
             moved_to,
         });
         Ok(())
+    }
+
+    /// Whether a directory of the version before has the mode of a new one.
+    fn is_like_new(&self, directory: Inode) -> bool {
+        let before = self.before.nodes.get(&directory);
+        let mode = before.and_then(|node| node.mode);
+        let mode = mode.or_else(|| Some(self.look(directory).ok()?.version.mode));
+        mode.is_none_or(|mode| mode == self.before.workspace.inner.default_modes.1)
     }
 
     fn place(&mut self, link: &Link, what: What) -> Result<(), FsError> {

@@ -126,10 +126,17 @@ impl Branch {
 
     /// Puts a node for a base file into the table, its content still in the base.
     pub(super) fn raise_file(&mut self, node: Inode) -> Result<(), FsError> {
-        if self.nodes.contains_key(&node) {
+        let raised = self.node(node).map(|node| &node.body);
+        if raised.is_some_and(|body| !matches!(body, Body::BaseFile)) {
             return Ok(());
         }
+        let is_raised = raised.is_some();
         let stat = self.workspace.inner.stat(node)?;
+        if is_raised {
+            // Those who looked at it before may be in the base by now.
+            self.see(node, Version::of(&stat), None, None);
+            return Ok(());
+        }
         let link = self.raise_binding(node)?;
         self.charge(0, 1)?;
         self.see(node, Version::of(&stat), None, None);

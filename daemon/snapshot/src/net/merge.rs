@@ -2,17 +2,20 @@
 //! place is a replacement, and what was replaced by the same is nothing.
 //!
 //! So a file saved in place, saved by rename, or deleted and written anew gives the same
-//! delta, and a directory that was emptied and made again is not torn down.
+//! delta, and a directory that was emptied and made again is not torn down, unless it had
+//! another mode than a new one gets.
 
 use crate::delta::{Placed, Removed, What};
 use crate::name;
 use crate::version::ObjectKind;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Removed objects children first, placed ones parents first.
+/// Removed objects children first, placed ones parents first. `unlike` are the paths of
+/// removed directories whose mode is not that of a new one.
 pub(super) fn merge(
     removed: Vec<Removed>,
     placed: Vec<Placed>,
+    unlike: &HashSet<String>,
     default_mode: u32,
 ) -> (Vec<Removed>, Vec<Placed>) {
     let mut removed: HashMap<String, Removed> = removed
@@ -45,7 +48,7 @@ pub(super) fn merge(
         if mergeable && let Some(old) = removed.remove(&entry.path) {
             let was_directory = old.pre.kind == ObjectKind::Directory;
             match &mut entry.what {
-                What::Directory { times } if was_directory => {
+                What::Directory { times } if was_directory && !unlike.contains(&entry.path) => {
                     apart.insert(entry.path.clone(), false);
                     if let Some(times) = *times {
                         entry.what = What::Times { times };

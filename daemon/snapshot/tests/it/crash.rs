@@ -1,7 +1,7 @@
 //! A commit stops at every operation of its storage and of its log; recovery, which is
 //! stopped as well, leaves the tree from before or the one from after, bit for bit.
 
-use crate::model;
+use crate::ops::{self, OpenNodes};
 use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, delegate, settle};
 use forerun_snapshot::{
     Attributes, Branch, Delta, FsError, Hold, Intent, IntentLog, IntentLogError, IntentState, Kept,
@@ -260,7 +260,7 @@ impl Start {
         let recovery = workspace.recover(&self.log).expect("recovers");
         let tree = self.scratch.manifest();
         let expected = if recorded { &self.after } else { &self.before };
-        model::compare(&tree, expected, &format!("{context}: {recovery:?}"));
+        ops::compare(&tree, expected, &format!("{context}: {recovery:?}"));
         assert!(recovery.kept.is_empty(), "{context}: {recovery:?}");
         let states = self.log.states();
         assert!(
@@ -285,7 +285,7 @@ impl Start {
             let undo = workspace.undo(commit, false, &self.log).expect(context);
             assert_eq!(undo.left, [], "{context}");
             commit = undo.commit.expect("something was undone").id;
-            model::compare(
+            ops::compare(
                 &self.scratch.manifest(),
                 expected,
                 &format!("undo {context}"),
@@ -522,13 +522,15 @@ proptest! {
 
     #[test]
     fn generated_commits_are_recovered_whole_or_not_at_all(
-        program in prop::collection::vec(model::op(), 10..40)
+        program in prop::collection::vec(ops::op(), 10..40)
     ) {
-        let base = |scratch: &Scratch| drop(model::seed_tree(scratch.path()));
+        let base = |scratch: &Scratch| ops::seed_tree(scratch.path());
         let change = |branch: &mut Branch| {
+            let mut open = OpenNodes::default();
             for op in &program {
-                let _ = model::on_branch(branch, op);
+                let _ = ops::on_branch(branch, &mut open, op);
             }
+            open.close_all(branch);
             branch.put("at-least-this", "x").expect("writes");
         };
         Shape { name: "generated", base: &base, change: &change }.check(false);

@@ -7,5 +7,6 @@ mod conflict;
 mod crash;
 mod isolation;
 mod model;
+mod ops;
 mod support;
 mod undo;

@@ -1,401 +1,417 @@
 //! Random programs of file-system operations on a branch and on a plain directory give
 //! the same results and the same trees, before and after the commit.
+//!
+//! How many programs are run is told by `PROPTEST_CASES` (for each test), and with which
+//! seed by `PROPTEST_RNG_SEED`.
 
-use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, manifest, settle};
-use forerun_snapshot::{Branch, FsError, NodeKind, Snapshot, Timestamp};
+use crate::ops::{self, Extra, Op, OpenNodes, Plain, compare, extra, op};
+use crate::support::{
+    Manifest, MemoryLog, Paths, Scratch, Tap, Tapped, branch_manifest, manifest, settle, tell,
+};
+use forerun_snapshot::{Branch, Delta, Inode, Snapshot, Storage, Workspace};
 use proptest::prelude::*;
-use std::fs::{self, File, FileTimes, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+/// Programs of each of the tests, unless `PROPTEST_CASES` says otherwise.
+const PROGRAMS: u32 = 1_000;
+/// One program in so many works on a disk; the others in memory, where syncing is free.
+const ON_DISK: u32 = 50;
+
+/// What a program works on, and what it does.
 #[derive(Clone, Debug)]
-pub(crate) enum Op {
-    Create(String),
-    Write(String, u64, Vec<u8>),
-    Append(String, Vec<u8>),
-    SetLen(String, u64),
-    Read(String),
-    Mkdir(String),
-    Symlink(String, String),
-    ReadLink(String),
-    Link(String, String),
-    Unlink(String),
-    Rmdir(String),
-    Rename(String, String),
-    List(String),
-    Touch(String, u32),
-    SaveByRename(String, Vec<u8>),
-    /// Freeze, and go on from the new snapshot.
-    Freeze,
-    /// Freeze, and commit everything that was frozen.
-    Commit,
+struct Program {
+    on_disk: bool,
+    /// Objects of the base besides the small tree, which may be left out.
+    seeded: bool,
+    extras: Vec<Extra>,
+    ops: Vec<Op>,
 }
 
-/// Few names, so that operations meet. `a`, `b/x`, … exist in the base.
-fn path() -> impl Strategy<Value = String> {
-    let name = prop::sample::select(vec!["a", "b", "c", "x"]);
-    prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"))
+fn program(extras: std::ops::Range<usize>, seeded: bool) -> impl Strategy<Value = Program> {
+    (
+        prop::bool::weighted(1.0 / f64::from(ON_DISK)),
+        prop::collection::vec(extra(), extras),
+        prop::collection::vec(op(), 40..80),
+    )
+        .prop_map(move |(on_disk, extras, ops)| Program {
+            on_disk,
+            seeded,
+            extras,
+            ops,
+        })
 }
 
-fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        4 => prop::collection::vec(any::<u8>(), 0..20),
-        1 => any::<u8>().prop_map(|byte| vec![byte; 70_000]),
-    ]
+/// Both sides of a program under way.
+struct Run {
+    scratch: Scratch,
+    model: tempfile::TempDir,
+    plain: Plain,
+    workspace: Workspace,
+    log: MemoryLog,
+    head: Snapshot,
+    branch: Branch,
+    open: OpenNodes,
+    /// Not committed yet, and the tree that the newest of them leads to.
+    frozen: Vec<Delta>,
+    at_freeze: Manifest,
+    /// Whether times of directories and of copies are those that the base gave them.
+    committed: bool,
 }
 
-pub(crate) fn op() -> impl Strategy<Value = Op> {
-    let offset = prop_oneof![4 => 0..40u64, 1 => 65_000..140_000u64];
-    prop_oneof![
-        3 => path().prop_map(Op::Create),
-        4 => (path(), offset.clone(), bytes()).prop_map(|(p, o, b)| Op::Write(p, o, b)),
-        2 => (path(), bytes()).prop_map(|(p, b)| Op::Append(p, b)),
-        2 => (path(), offset).prop_map(|(p, o)| Op::SetLen(p, o)),
-        3 => path().prop_map(Op::Read),
-        4 => path().prop_map(Op::Mkdir),
-        2 => (path(), path()).prop_map(|(p, t)| Op::Symlink(p, t)),
-        1 => path().prop_map(Op::ReadLink),
-        2 => (path(), path()).prop_map(|(a, b)| Op::Link(a, b)),
-        4 => path().prop_map(Op::Unlink),
-        4 => path().prop_map(Op::Rmdir),
-        8 => (path(), path()).prop_map(|(a, b)| Op::Rename(a, b)),
-        2 => path().prop_map(Op::List),
-        1 => (path(), any::<u32>()).prop_map(|(p, t)| Op::Touch(p, t)),
-        2 => (path(), bytes()).prop_map(|(p, b)| Op::SaveByRename(p, b)),
-        2 => Just(Op::Freeze),
-        1 => Just(Op::Commit),
-    ]
-}
-
-/// What an operation returns: bytes, or the kind of its error.
-type Outcome = Result<Vec<u8>, String>;
-
-pub(crate) fn on_branch(branch: &mut Branch, op: &Op) -> Outcome {
-    let run = |branch: &mut Branch| -> Result<Vec<u8>, FsError> {
-        match op {
-            Op::Create(path) => {
-                let (dir, name) = branch.parent(path)?;
-                branch.create_file(dir, name)?;
-            }
-            Op::Write(path, offset, data) => {
-                let file = branch.resolve(path)?;
-                branch.write(file, *offset, data)?;
-            }
-            Op::Append(path, data) => {
-                let file = branch.resolve(path)?;
-                branch.append(file, data)?;
-            }
-            Op::SetLen(path, len) => {
-                let file = branch.resolve(path)?;
-                branch.set_len(file, *len)?;
-            }
-            Op::Read(path) => {
-                let file = branch.resolve(path)?;
-                let mut buf = vec![0; 300_000];
-                let count = branch.read(file, 0, &mut buf)?;
-                buf.truncate(count);
-                return Ok(buf);
-            }
-            Op::Mkdir(path) => {
-                let (dir, name) = branch.parent(path)?;
-                branch.create_dir(dir, name)?;
-            }
-            Op::Symlink(path, target) => {
-                let (dir, name) = branch.parent(path)?;
-                branch.symlink(dir, name, target)?;
-            }
-            Op::ReadLink(path) => {
-                let node = branch.resolve(path)?;
-                return branch.read_link(node).map(String::into_bytes);
-            }
-            Op::Link(from, to) => {
-                let node = branch.resolve(from)?;
-                let (dir, name) = branch.parent(to)?;
-                branch.link(node, dir, name)?;
-            }
-            Op::Unlink(path) => branch.rm(path)?,
-            Op::Rmdir(path) => {
-                let (dir, name) = branch.parent(path)?;
-                branch.rmdir(dir, name)?;
-            }
-            Op::Rename(from, to) => branch.mv(from, to)?,
-            Op::List(path) => {
-                let dir = branch.resolve(path)?;
-                let names = branch.list(dir)?.into_iter().map(|entry| entry.name);
-                return Ok(names.collect::<Vec<_>>().join("\n").into_bytes());
-            }
-            Op::Touch(path, secs) => {
-                let node = branch.resolve(path)?;
-                let time = Timestamp {
-                    secs: i64::from(*secs),
-                    nanos: 5,
-                };
-                branch.set_times(node, Some(time), Some(time))?;
-            }
-            Op::SaveByRename(path, data) => {
-                let (dir, name) = branch.parent(path)?;
-                if let Ok(old) = branch.lookup(dir, name)
-                    && branch.metadata(old)?.kind == NodeKind::Directory
-                {
-                    return Err(FsError::IsADirectory);
-                }
-                let file = branch.create_file(dir, "saved.tmp")?;
-                branch.write(file, 0, data)?;
-                branch.rename(dir, "saved.tmp", dir, name)?;
-            }
-            Op::Freeze | Op::Commit => {}
-        }
-        Ok(Vec::new())
-    };
-    run(branch).map_err(|error| error.code().to_owned())
-}
-
-/// The same on a plain directory, links not followed: a path that leads through a link
-/// is not found, and a link is neither read nor written. A new file that replaces one
-/// inherits its mode; what is new is what is none of the base's files.
-fn on_directory(root: &Path, of_base: &[File], op: &Op) -> Outcome {
-    let run = || -> io::Result<Vec<u8>> {
-        let file = |path: &str, options: &OpenOptions| -> io::Result<File> {
-            let full = plain(root, path)?;
-            let metadata = fs::symlink_metadata(&full)?;
-            if metadata.is_symlink() {
-                return Err(io::ErrorKind::InvalidInput.into());
-            }
-            if metadata.is_dir() {
-                return Err(io::ErrorKind::IsADirectory.into());
-            }
-            options.open(full)
+impl Run {
+    fn new(program: &Program) -> Run {
+        let scratch = match program.on_disk {
+            true => Scratch::new(),
+            false => Scratch::in_memory(),
         };
-        let writing = OpenOptions::new().write(true).to_owned();
+        let model = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let model = model.expect("a temporary directory");
+        for root in [scratch.path(), model.path()] {
+            if program.seeded {
+                ops::seed_tree(root);
+            }
+            program.extras.iter().for_each(|extra| extra.add(root));
+            ops::stamp(root);
+        }
+        Run::over(scratch, model, MemoryLog::default())
+    }
+
+    /// On two trees that are equal.
+    fn over(scratch: Scratch, model: tempfile::TempDir, log: MemoryLog) -> Run {
+        let workspace = scratch.open();
+        let head = workspace.snapshot();
+        Run {
+            plain: Plain::new(model.path()),
+            at_freeze: manifest(model.path()),
+            branch: head.branch(),
+            scratch,
+            model,
+            workspace,
+            log,
+            head,
+            open: OpenNodes::default(),
+            frozen: Vec::new(),
+            committed: false,
+        }
+    }
+
+    fn step(&mut self, index: usize, op: &Op) -> bool {
+        let expected = self.plain.run(op);
+        let found = ops::on_branch(&mut self.branch, &mut self.open, op);
+        let compared = |outcome: &ops::Outcome| match (op, outcome) {
+            // A commit puts new objects into the base, and changes directories for it.
+            (Op::Stat(_), Ok(line)) if self.committed => {
+                let line = String::from_utf8_lossy(line).into_owned();
+                let was_set = line.ends_with(&format!(".{}", ops::SET_NANOS));
+                let known = was_set && !line.starts_with('d');
+                Ok(match known {
+                    true => line.into_bytes(),
+                    false => line.rsplit_once(' ').map_or("", |(all, _)| all).into(),
+                })
+            }
+            (_, outcome) => outcome.clone(),
+        };
+        assert_eq!(
+            compared(&found),
+            compared(&expected),
+            "operation {index}: {op:?}"
+        );
         match op {
-            Op::Create(path) => {
-                File::create_new(plain(root, path)?)?;
+            Op::Freeze => self.freeze(),
+            Op::CommitBelow => self.commit_frozen(),
+            Op::Commit | Op::Restart => {
+                self.freeze();
+                self.commit_frozen();
             }
-            Op::Write(path, offset, data) => file(path, &writing)?.write_all_at(data, *offset)?,
-            Op::Append(path, data) => {
-                let mut file = file(path, &writing)?;
-                file.seek(SeekFrom::End(0))?;
-                file.write_all(data)?;
-            }
-            Op::SetLen(path, len) => file(path, &writing)?.set_len(*len)?,
-            Op::Read(path) => {
-                file(path, OpenOptions::new().read(true))?;
-                return fs::read(plain(root, path)?);
-            }
-            Op::Mkdir(path) => fs::create_dir(plain(root, path)?)?,
-            Op::Symlink(path, target) => symlink(target, plain(root, path)?)?,
-            Op::ReadLink(path) => {
-                let target = fs::read_link(plain(root, path)?)?;
-                return Ok(target.into_os_string().into_encoded_bytes());
-            }
-            Op::Link(from, to) => {
-                let (from, to) = (plain(root, from)?, plain(root, to));
-                fs::symlink_metadata(&from)?;
-                fs::hard_link(from, to?)?;
-            }
-            Op::Unlink(path) => {
-                let path = plain(root, path)?;
-                if fs::symlink_metadata(&path)?.is_dir() {
-                    return Err(io::ErrorKind::IsADirectory.into());
-                }
-                fs::remove_file(path)?;
-            }
-            Op::Rmdir(path) => fs::remove_dir(plain(root, path)?)?,
-            Op::Rename(from, to) => {
-                let (from, to) = (plain(root, from)?, plain(root, to)?);
-                let old = fs::symlink_metadata(&to).ok().filter(fs::Metadata::is_file);
-                let new = fs::symlink_metadata(&from)?;
-                fs::rename(from, &to)?;
-                let inode = |file: &File| file.metadata().expect("metadata").ino();
-                if let Some(old) = old
-                    && new.is_file()
-                    && new.ino() != old.ino()
-                    && of_base.iter().all(|file| inode(file) != new.ino())
-                {
-                    fs::set_permissions(to, old.permissions())?;
-                }
-            }
-            Op::List(path) => {
-                let path = plain(root, path)?;
-                if !fs::symlink_metadata(&path)?.is_dir() {
-                    return Err(io::ErrorKind::NotADirectory.into());
-                }
-                let mut names = Vec::new();
-                for entry in fs::read_dir(path)? {
-                    names.push(entry?.file_name().into_string().expect("UTF-8"));
-                }
-                names.sort();
-                return Ok(names.join("\n").into_bytes());
-            }
-            Op::Touch(path, secs) => {
-                let path = plain(root, path)?;
-                let metadata = fs::symlink_metadata(&path)?;
-                let time = UNIX_EPOCH + Duration::new(u64::from(*secs), 5);
-                let times = FileTimes::new().set_accessed(time).set_modified(time);
-                if !metadata.is_symlink() {
-                    File::open(path)?.set_times(times)?;
-                }
-            }
-            Op::SaveByRename(path, data) => {
-                let path = plain(root, path)?;
-                let mode = fs::symlink_metadata(&path).ok();
-                if mode.as_ref().is_some_and(fs::Metadata::is_dir) {
-                    return Err(io::ErrorKind::IsADirectory.into());
-                }
-                let temporary = path.with_file_name("saved.tmp");
-                fs::write(&temporary, data)?;
-                if let Some(old) = mode
-                    && old.is_file()
-                {
-                    fs::set_permissions(&temporary, old.permissions())?;
-                }
-                fs::rename(temporary, path)?;
-            }
-            Op::Freeze | Op::Commit => {}
+            _ => {}
         }
-        Ok(Vec::new())
-    };
-    run().map_err(|error| kind(&error).to_owned())
-}
+        found.is_ok()
+    }
 
-/// The path, if every directory on the way is one.
-fn plain(root: &Path, path: &str) -> io::Result<std::path::PathBuf> {
-    let mut at = root.to_owned();
-    let mut names = path.split('/').peekable();
-    while let Some(name) = names.next() {
-        at.push(name);
-        if names.peek().is_some() && !fs::symlink_metadata(&at)?.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
+    fn freeze(&mut self) {
+        self.open.close_all(&mut self.branch);
+        self.plain.close_all();
+        let branch = std::mem::replace(&mut self.branch, self.head.branch());
+        let (snapshot, delta) = branch.freeze().expect("freezes");
+        let again = Delta::from_bytes(&delta.to_bytes()).expect("reads");
+        assert_eq!(again.digest(), delta.digest());
+        assert_eq!(again.changes(), delta.changes());
+        self.frozen.push(delta);
+        self.at_freeze = manifest(self.model.path());
+        self.branch = snapshot.branch();
+        self.head = snapshot;
+    }
+
+    fn commit_frozen(&mut self) {
+        for delta in self.frozen.drain(..) {
+            self.committed = true;
+            self.workspace.commit(&delta, &self.log).expect("commits");
+        }
+        compare(&manifest(self.scratch.path()), &self.at_freeze, "base");
+    }
+
+    /// Opens the workspace anew. In a base, names that are hard links of each other are
+    /// files of their own, so with such ones everything goes on as it is.
+    fn restart(self) -> Run {
+        self.compare_times();
+        if ops::has_hard_links(self.model.path()) {
+            return self;
+        }
+        let Run {
+            scratch,
+            model,
+            log,
+            workspace,
+            head,
+            branch,
+            ..
+        } = self;
+        drop((workspace, head, branch));
+        for root in [scratch.path(), model.path()] {
+            ops::stamp(root);
+        }
+        Run::over(scratch, model, log)
+    }
+
+    /// Times that were set are in the base. One that a write of equal bytes did away with
+    /// may stay: such a write is no change.
+    fn compare_times(&self) {
+        let [found, expected] =
+            [self.scratch.path(), self.model.path()].map(ops::times_that_were_set);
+        for time in expected {
+            assert!(found.contains(&time), "{time:?} in {found:?}");
         }
     }
-    Ok(at)
-}
 
-fn kind(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "not_found",
-        io::ErrorKind::AlreadyExists => "exists",
-        io::ErrorKind::NotADirectory => "not_a_directory",
-        io::ErrorKind::IsADirectory => "is_a_directory",
-        io::ErrorKind::DirectoryNotEmpty => "not_empty",
-        io::ErrorKind::InvalidInput => "invalid_argument",
-        io::ErrorKind::PermissionDenied => "not_permitted",
-        other => panic!("unexpected {other:?}: {error}"),
+    /// Compares everything, commits what is left, and compares again.
+    fn end(mut self) {
+        let expected = manifest(self.model.path());
+        compare(&branch_manifest(&mut self.branch), &expected, "branch");
+        self.freeze();
+        // The net of everything that is not committed, grafted onto the base, is the same.
+        let net = self.head.delta().expect("has a net");
+        let grafted = self.workspace.snapshot().graft(&net).expect("grafts");
+        let grafted = branch_manifest(&mut grafted.branch());
+        compare(&grafted, &expected, "graft");
+        self.commit_frozen();
+        compare(&branch_manifest(&mut self.branch), &expected, "descendant");
+        self.compare_times();
+        assert!(self.head.delta().expect("has a net").is_empty());
+        assert_eq!(settle(&self.workspace, &self.log), []);
+        let left = self.scratch.leftovers();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 
-/// Returns the files, open, so that their inodes are not given to others.
-pub(crate) fn seed_tree(root: &Path) -> Vec<File> {
-    fs::create_dir_all(root.join("b/c")).expect("creates");
-    fs::create_dir_all(root.join("c/a/b")).expect("creates");
-    fs::write(root.join("a"), "a of the base").expect("writes");
-    fs::write(root.join("b/x"), "x of the base").expect("writes");
-    fs::write(root.join("b/c/a"), vec![7; 70_000]).expect("writes");
-    fs::write(root.join("c/a/x"), "").expect("writes");
-    fs::set_permissions(root.join("b/x"), fs::Permissions::from_mode(0o755)).expect("chmods");
-    symlink("b/x", root.join("x")).expect("links");
-    let files = ["a", "b/x", "b/c/a", "c/a/x"];
-    files
-        .map(|file| File::open(root.join(file)).expect("opens"))
-        .into()
+/// What all programs did together.
+#[derive(Default)]
+struct Summary {
+    operations: AtomicU64,
+    succeeded: AtomicU64,
+    versions: AtomicU64,
 }
 
-/// Runs a program on both sides; the last commit takes everything over.
-fn run(program: &[Op]) {
-    let scratch = Scratch::new();
-    let model = tempfile::tempdir().expect("a temporary directory");
-    seed_tree(scratch.path());
-    let of_base = seed_tree(model.path());
-    let workspace = scratch.open();
-    let log = MemoryLog::default();
-    let mut head: Snapshot = workspace.snapshot();
-    let mut frozen = Vec::new();
-    let mut branch = head.branch();
-    for (index, op) in program.iter().enumerate() {
-        let expected = on_directory(model.path(), &of_base, op);
-        let found = on_branch(&mut branch, op);
-        assert_eq!(found, expected, "operation {index}: {op:?}");
-        if matches!(op, Op::Freeze | Op::Commit) {
-            let (snapshot, delta) = branch.freeze().expect("freezes");
-            let again = forerun_snapshot::Delta::from_bytes(&delta.to_bytes()).expect("reads");
-            assert_eq!(again.digest(), delta.digest());
-            assert_eq!(again.changes(), delta.changes());
-            frozen.push(delta);
-            head = snapshot;
-            branch = head.branch();
-        }
-        if matches!(op, Op::Commit) {
-            for delta in frozen.drain(..) {
-                workspace.commit(&delta, &log).expect("commits");
-            }
-            compare(&manifest(scratch.path()), &manifest(model.path()), "base");
-        }
-    }
-    compare(
-        &branch_manifest(&mut branch),
-        &manifest(model.path()),
-        "branch",
-    );
-    let (snapshot, delta) = branch.freeze().expect("freezes");
-    // The net of everything that is not committed, grafted onto the base, is the same.
-    let net = snapshot.delta().expect("has a net");
-    let grafted = workspace.snapshot().graft(&net).expect("grafts");
-    compare(
-        &branch_manifest(&mut grafted.branch()),
-        &manifest(model.path()),
-        "graft",
-    );
-    for delta in frozen.iter().chain([&delta]) {
-        workspace.commit(delta, &log).expect("commits");
-    }
-    compare(
-        &manifest(scratch.path()),
-        &manifest(model.path()),
-        "committed",
-    );
-    let mut after = snapshot.branch();
-    compare(
-        &branch_manifest(&mut after),
-        &manifest(model.path()),
-        "descendant",
-    );
-    assert!(snapshot.delta().expect("has a net").is_empty());
-    assert_eq!(settle(&workspace, &log), []);
-    assert!(scratch.leftovers().is_empty(), "{:?}", scratch.leftovers());
-}
-
-pub(crate) fn compare(found: &Manifest, expected: &Manifest, what: &str) {
-    if found == expected {
-        return;
-    }
-    let show = |manifest: &Manifest| {
-        manifest
-            .iter()
-            .map(|(path, (kind, mode, content))| {
-                let digest = forerun_types::Digest::of(content).short();
-                format!("{kind} {mode:o} {path} {} {digest}\n", content.len())
-            })
-            .collect::<String>()
-    };
-    panic!("{what}: found\n{}expected\n{}", show(found), show(expected));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(150),
-        failure_persistence: Some(Box::new(
-            proptest::test_runner::FileFailurePersistence::WithSource("regressions"),
-        )),
+fn check(test: &'static str, extras: std::ops::Range<usize>, seeded: bool) {
+    let cases = std::env::var("PROPTEST_CASES");
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: cases
+            .map_or(Some(PROGRAMS), |n| n.parse().ok())
+            .unwrap_or(PROGRAMS),
+        source_file: Some(file!()),
+        test_name: Some(test),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         max_shrink_iters: 3_000,
         ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn a_branch_behaves_like_a_directory_and_so_does_its_commit(
-        program in prop::collection::vec(op(), 1..60)
-    ) {
-        run(&program);
+    });
+    let summary = Summary::default();
+    let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+    let result = runner.run(&program(extras, seeded), |program| {
+        let mut run = Run::new(&program);
+        for (index, op) in program.ops.iter().enumerate() {
+            let succeeded = run.step(index, op);
+            if let Op::Restart = op {
+                run = run.restart();
+            }
+            if op.is_on_versions() {
+                count(&summary.versions);
+                continue;
+            }
+            count(&summary.operations);
+            if succeeded {
+                count(&summary.succeeded);
+            }
+        }
+        run.end();
+        Ok(())
+    });
+    let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    tell(&format!(
+        "{test}: {} operations, {} of them without an error, and {} on versions",
+        total(&summary.operations),
+        total(&summary.succeeded),
+        total(&summary.versions),
+    ));
+    if let Err(error) = result {
+        panic!("{error}\n{runner}");
     }
+}
+
+#[test]
+fn a_branch_behaves_like_a_directory_and_so_does_its_commit() {
+    check("over_a_small_tree", 0..4, true);
+}
+
+#[test]
+fn a_branch_of_any_tree_behaves_like_a_directory_and_so_does_its_commit() {
+    check("over_any_tree", 0..24, false);
+}
+
+/// Programs that once gave other results than a directory.
+#[test]
+fn programs_that_failed_once_pass() {
+    use Op::{Commit, CommitBelow, Freeze, Mkdir, Rename, Renew, Rmdir, SetLen, Touch};
+    let private = |path: &str| Extra::Directory(path.into(), 0o700);
+    let mv = |from: &str, to: &str| Rename(from.into(), to.into());
+    let programs: [(bool, Vec<Extra>, Vec<Op>); 5] = [
+        // The new directory got the mode of the old one.
+        (false, vec![private("d")], vec![Renew("d".into())]),
+        (
+            false,
+            vec![private("x/d")],
+            vec![
+                mv("x/d", "d"),
+                Freeze,
+                CommitBelow,
+                Rmdir("d".into()),
+                Mkdir("d".into()),
+            ],
+        ),
+        // What was moved, committed and removed was found again where it had been moved.
+        (
+            false,
+            vec![Extra::Symlink("l".into(), "target".into())],
+            vec![Mkdir("d".into()), mv("l", "d/l"), Commit, Renew("d".into())],
+        ),
+        // What was moved and committed could not be moved again.
+        (
+            true,
+            Vec::new(),
+            vec![mv("b/x", "a"), Commit, mv("a", "b/a"), Freeze],
+        ),
+        // A change that is none does not take a time away that was set.
+        (
+            true,
+            Vec::new(),
+            vec![Touch("a".into(), 9), Freeze, SetLen("a".into(), 13)],
+        ),
+    ];
+    for (seeded, extras, ops) in programs {
+        let program = Program {
+            on_disk: false,
+            seeded,
+            extras,
+            ops,
+        };
+        let mut run = Run::new(&program);
+        for (index, op) in program.ops.iter().enumerate() {
+            run.step(index, op);
+        }
+        run.end();
+    }
+}
+
+/// Counts what a commit does.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Tap for Arc<Count> {
+    fn before(&self, _: &'static str) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Storage operations of the commit that moves a directory with so many entries.
+fn moved(entries: usize) -> usize {
+    let scratch = Scratch::in_memory();
+    let name = |index: usize| format!("entry-{index:06}");
+    fs::create_dir(scratch.path().join("many")).expect("makes");
+    for index in 0..entries {
+        fs::write(scratch.path().join("many").join(name(index)), "").expect("writes");
+    }
+    let count = Arc::new(Count::default());
+    let tap = Arc::clone(&count);
+    let workspace = scratch.open_with(|inner| Arc::new(Tapped { inner, tap }) as Arc<dyn Storage>);
+    let mut branch = workspace.snapshot().branch();
+    let many = branch.resolve("many").expect("is there");
+    let listed: Vec<_> = branch.list(many).expect("lists");
+    assert!(
+        listed
+            .iter()
+            .map(|entry| &entry.name)
+            .eq((0..entries).map(name).collect::<Vec<_>>().iter())
+    );
+    branch.mv("many", "moved").expect("renames");
+    assert_eq!(branch.resolve("moved").expect("is there"), many);
+    let last = name(entries - 1);
+    let found = branch.lookup(many, &last).expect("is there");
+    assert_eq!(branch.path_of(found), Some(format!("moved/{last}")));
+    assert_eq!(branch.list(many).expect("lists"), listed);
+    // What is changed does not depend on what is in the directory.
+    assert!(branch.usage().nodes <= 4, "{:?}", branch.usage());
+    let (snapshot, delta) = branch.freeze().expect("freezes");
+    assert_eq!(delta.changed().len(), 1);
+    assert!(delta.to_bytes().len() < 1_024);
+    workspace
+        .commit(&delta, &MemoryLog::default())
+        .expect("commits");
+    assert_eq!(
+        fs::read_dir(scratch.path().join("moved"))
+            .expect("lists")
+            .count(),
+        entries
+    );
+    assert_eq!(snapshot.branch().list(many).expect("lists"), listed);
+    count.0.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_directory_of_a_hundred_thousand_entries_is_moved_like_one_of_one_entry() {
+    assert_eq!(moved(100_000), moved(1));
+}
+
+#[test]
+fn a_new_directory_of_a_hundred_thousand_entries_is_listed_found_in_and_moved() {
+    const ENTRIES: usize = 100_000;
+    let scratch = Scratch::in_memory();
+    let workspace = scratch.open();
+    let mut branch = workspace.snapshot().branch();
+    let many = branch.create_dir(Inode::ROOT, "many").expect("makes");
+    let name = |index: usize| format!("entry-{index:06}");
+    for index in (0..ENTRIES).rev() {
+        branch.create_file(many, &name(index)).expect("creates");
+    }
+    let before = branch.usage().nodes;
+    branch.mv("many", "moved").expect("renames");
+    assert!(branch.usage().nodes.abs_diff(before) <= 2);
+    let listed = branch.list(many).expect("lists");
+    assert_eq!(listed.len(), ENTRIES);
+    assert!(listed.is_sorted_by_key(|entry| entry.name.clone()));
+    for index in [0, 1, ENTRIES / 2, ENTRIES - 1] {
+        branch
+            .resolve(&format!("moved/{}", name(index)))
+            .expect("is there");
+    }
+    // A version more costs nothing of what the directory holds.
+    let (snapshot, delta) = branch.freeze().expect("freezes");
+    assert_eq!(delta.changed().len(), ENTRIES + 1);
+    let mut branch = snapshot.branch();
+    branch.rm(&format!("moved/{}", name(7))).expect("removes");
+    branch.mv("moved", "again").expect("renames");
+    let (_, delta) = branch.freeze().expect("freezes");
+    assert_eq!(delta.changed().len(), 2, "{:?}", delta.changed());
 }

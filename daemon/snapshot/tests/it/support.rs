@@ -2,16 +2,24 @@
 //! memory.
 
 use forerun_snapshot::{
-    Branch, FsError, Inode, Intent, IntentLog, IntentLogError, IntentState, Kept, KeptCopy,
-    NodeKind, OpenOptions, Retention, Storage, Timestamp, Workspace,
+    Attributes, Branch, FsError, Hold, Inode, Intent, IntentLog, IntentLogError, IntentState, Kept,
+    KeptCopy, Lease, Location, NodeKind, Observed, OpenOptions, Retention, Storage, Timestamp,
+    Workspace,
 };
-use forerun_types::CommitId;
+use forerun_types::{CommitId, Digest};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// Tells whoever runs the tests what was tried, or what could not be.
+#[expect(clippy::print_stderr, reason = "the output of a test")]
+pub(crate) fn tell(text: &str) {
+    eprintln!("{text}");
+}
 
 /// A workspace directory and a state directory, removed at the end.
 pub(crate) struct Scratch {
@@ -352,6 +360,56 @@ pub(crate) fn branch_manifest(branch: &mut Branch) -> Manifest {
     let mut out = Manifest::new();
     walk(branch, Inode::ROOT, "", &mut out);
     out
+}
+
+/// Is told of each operation before it takes place, and may let it fail.
+pub(crate) trait Tap: Send + Sync {
+    fn before(&self, operation: &'static str) -> io::Result<()>;
+}
+
+/// A storage whose operations are told to somebody else first.
+pub(crate) struct Tapped<T> {
+    pub(crate) inner: Arc<dyn Storage>,
+    pub(crate) tap: T,
+}
+
+macro_rules! tapped {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        impl<T: Tap> Storage for Tapped<T> {
+            $(fn $name(&self, $($arg: $type),*) -> io::Result<$out> {
+                self.tap.before(stringify!($name))?;
+                self.inner.$name($($arg),*)
+            })*
+        }
+    };
+}
+
+tapped! {
+    observe(at: &Location) -> Option<Observed>;
+    digest(at: &Location) -> (Observed, Digest);
+    read(at: &Location, bytes_max: u64) -> Vec<u8>;
+    list(at: &Location) -> Vec<Vec<u8>>;
+    is_writable(at: &Location) -> bool;
+    same_mount(a: &Location, b: &Location) -> bool;
+    make_own_directory(at: &Location) -> ();
+    make_directory(at: &Location, mode: u32, owner: Option<(u32, u32)>) -> ();
+    write_file(
+        at: &Location,
+        len: u64,
+        pieces: &mut dyn Iterator<Item = (u64, &[u8])>,
+        attributes: &Attributes
+    ) -> Box<dyn Hold>;
+    read_link(at: &Location) -> String;
+    lease(at: &Location, ino: u64) -> Option<Box<dyn Lease>>;
+    make_symlink(at: &Location, target: &str, times: Option<(Timestamp, Timestamp)>) -> ();
+    link(existing: &Location, at: &Location) -> ();
+    set_times(at: &Location, accessed: Timestamp, modified: Timestamp) -> ();
+    rename(from: &Location, to: &Location) -> ();
+    exchange(a: &Location, b: &Location) -> ();
+    remove_file(at: &Location) -> ();
+    remove_directory(at: &Location) -> ();
+    sync_directory(at: &Location) -> ();
+    sync_all(at: &Location) -> ();
 }
 
 /// Passes operations of [`Storage`] on to a field, for doubles.

@@ -1,6 +1,6 @@
 //! Undo, redo and expiry: what the crash suite does not show of them.
 
-use crate::model::compare;
+use crate::ops::compare;
 use crate::support::{Manifest, MemoryLog, Paths, Scratch, settle};
 use forerun_snapshot::{
     Branch, CommitError, FsError, IntentState, Retention, Timestamp, Workspace,
