@@ -1,0 +1,599 @@
+//! People who work on a workspace while sessions read, change and commit it. Each thing
+//! that a person writes carries a tag of its own. In the end every tag is in the
+//! workspace, or in a conflict copy, or the same person wrote over it later.
+//!
+//! How long it lasts is told by `FORERUN_PEOPLE_SECONDS`, and with which seed by
+//! `FORERUN_PEOPLE_SEED`.
+
+use crate::support::{MemoryLog, Paths, Scratch, manifest, tell};
+use forerun_snapshot::{Branch, FsError, NodeKind, Workspace};
+use rustix::fs::{Timespec, Timestamps};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Length of each test, unless `FORERUN_PEOPLE_SECONDS` says otherwise.
+const SECONDS: u64 = 4;
+const PEOPLE: usize = 3;
+const SESSIONS: usize = 2;
+/// Files of a person, and in each of their subdirectories.
+const FILES: u64 = 4;
+/// A file with more lines loses those of the sessions.
+const LINES_MAX: usize = 40;
+
+/// Numbers that are hard to foresee (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    let value = std::env::var(variable).ok();
+    value
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
+}
+
+/// A line by which what a person wrote is known again; all are of one length.
+fn tag(person: usize, count: u64) -> String {
+    format!("tag-{person:02}-{count:08}\n")
+}
+
+fn is_tag(line: &str) -> bool {
+    line.len() == tag(0, 0).len() - 1 && line.starts_with("tag-")
+}
+
+/// What a person did to a path, in order.
+#[derive(Clone, Debug)]
+enum Did {
+    /// What was there is theirs to throw away; perhaps a new tag is there instead.
+    Overwrote(Option<String>, &'static str),
+    Appended(String, &'static str),
+}
+
+/// Which habits people have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Habits {
+    /// Nothing is kept open for long.
+    Tidy,
+    /// Descriptors stay open for writing, and are written to without a trace in the
+    /// time of modification.
+    Descriptors,
+}
+
+struct Person<'a> {
+    number: usize,
+    root: &'a Path,
+    outside: &'a Path,
+    dice: Dice,
+    count: u64,
+    habits: Habits,
+    /// By the path under which the person knows the file.
+    log: BTreeMap<String, Vec<Did>>,
+    open: HashMap<String, File>,
+}
+
+impl Person<'_> {
+    fn tag(&mut self) -> String {
+        self.count += 1;
+        tag(self.number, self.count)
+    }
+
+    /// The name for a file, whichever name its directory has at the moment.
+    fn choose(&mut self) -> (String, PathBuf) {
+        let own = format!("p{}", self.number);
+        let file = format!("f{}", self.dice.roll(FILES));
+        let directory = match self.dice.roll(3) {
+            0 => String::new(),
+            _ => "sub".to_owned(),
+        };
+        let known = format!("{own}/{directory}/{file}");
+        let mut at = self.root.join(&own).join(&directory);
+        if !directory.is_empty() && !is_directory(&at) {
+            at = self.root.join(&own).join("sub-moved");
+        }
+        (known, at.join(file))
+    }
+
+    fn did(&mut self, known: &str, what: Did) {
+        self.log.entry(known.to_owned()).or_default().push(what);
+    }
+
+    /// One thing that people do. What fails was not done: a session was faster.
+    fn act(&mut self) -> io::Result<()> {
+        let (known, path) = self.choose();
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+        if is_link {
+            fs::remove_file(&path)?;
+            self.did(&known, Did::Overwrote(None, "removed a link"));
+        }
+        let actions = match self.habits {
+            Habits::Tidy => 8,
+            Habits::Descriptors => 11,
+        };
+        match self.dice.roll(actions) {
+            0 | 1 => {
+                let tag = self.tag();
+                let temporary = path.with_file_name(format!(".saving-{}", self.count));
+                fs::write(&temporary, &tag)?;
+                fs::rename(&temporary, &path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+                self.did(&known, Did::Overwrote(Some(tag), "saved by rename"));
+            }
+            2 => {
+                let tag = self.tag();
+                let file = File::options().append(true).create(true).open(&path);
+                file?.write_all(tag.as_bytes())?;
+                self.did(&known, Did::Appended(tag, "appended"));
+            }
+            3 => {
+                let tag = self.tag();
+                // A failure in between leaves the file empty.
+                let mut file = File::create(&path)?;
+                self.did(&known, Did::Overwrote(None, "emptied"));
+                file.write_all(tag.as_bytes())?;
+                self.did(&known, Did::Overwrote(Some(tag), "saved in place"));
+            }
+            4 => {
+                fs::remove_file(&path)?;
+                self.did(&known, Did::Overwrote(None, "deleted"));
+            }
+            5 => {
+                let mode = [0o644, 0o600, 0o755][self.dice.roll(3) as usize];
+                let file = File::open(&path)?;
+                file.set_permissions(fs::Permissions::from_mode(mode))?;
+            }
+            6 => {
+                let (from, to) = match self.dice.roll(2) {
+                    0 => ("sub", "sub-moved"),
+                    _ => ("sub-moved", "sub"),
+                };
+                let own = self.root.join(format!("p{}", self.number));
+                if is_directory(&own.join(from)) && !own.join(to).exists() {
+                    fs::rename(own.join(from), own.join(to))?;
+                    if from == "sub" && self.dice.roll(2) == 0 {
+                        // What the sessions know as a directory leads outside by now.
+                        symlink(self.outside, own.join(from))?;
+                        std::thread::sleep(Duration::from_millis(self.dice.roll(20)));
+                        fs::remove_file(own.join(from))?;
+                    }
+                }
+            }
+            7 => {
+                fs::remove_file(&path)?;
+                self.did(&known, Did::Overwrote(None, "replaced by a link"));
+                symlink(self.outside.join("f0"), &path)?;
+            }
+            8 => {
+                if !self.open.contains_key(&known) {
+                    let file = File::options().read(true).append(true).open(&path)?;
+                    self.open.insert(known.clone(), file);
+                }
+                let tag = self.tag();
+                self.open[&known].write_all_at(tag.as_bytes(), 0)?;
+                self.did(&known, Did::Appended(tag, "appended through a descriptor"));
+            }
+            9 => {
+                let tag = self.tag();
+                let file = File::options().read(true).write(true).open(&path)?;
+                let old = file.metadata()?;
+                std::thread::sleep(Duration::from_millis(self.dice.roll(20)));
+                if old.len() >= tag.len() as u64 {
+                    file.write_all_at(tag.as_bytes(), 0)?;
+                    let time = |secs, nanos: i64| Timespec {
+                        tv_sec: secs,
+                        tv_nsec: nanos,
+                    };
+                    let times = Timestamps {
+                        last_access: time(old.atime(), old.atime_nsec()),
+                        last_modification: time(old.mtime(), old.mtime_nsec()),
+                    };
+                    rustix::fs::futimens(&file, &times)?;
+                    self.did(&known, Did::Overwrote(Some(tag), "wrote without a trace"));
+                }
+            }
+            _ => {
+                self.open.remove(&known);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// An agent's session: whatever it does keeps the tags that it saw.
+struct Session {
+    workspace: Workspace,
+    dice: Dice,
+    count: u64,
+    number: usize,
+    /// Whether it moves and removes.
+    moves: bool,
+    commits: u64,
+    failures: BTreeMap<&'static str, u64>,
+    kept: Vec<String>,
+}
+
+impl Session {
+    fn files(
+        branch: &mut Branch,
+        at: &str,
+        found: &mut Vec<(String, NodeKind)>,
+    ) -> Result<(), FsError> {
+        let directory = branch.resolve(at)?;
+        for entry in branch.list(directory)? {
+            let path = match at {
+                "" => entry.name,
+                at => format!("{at}/{}", entry.name),
+            };
+            if path == ".git" {
+                continue;
+            }
+            if entry.kind == NodeKind::Directory {
+                Self::files(branch, &path, found)?;
+            }
+            found.push((path, entry.kind));
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, branch: &mut Branch) -> Result<(), FsError> {
+        let mut found = Vec::new();
+        Self::files(branch, "", &mut found)?;
+        self.count += 1;
+        if found.is_empty() || self.dice.roll(10) == 0 {
+            let name = format!("agent-{}-{}", self.number, self.count % 20);
+            return branch.put(&name, "agent\n");
+        }
+        let (path, kind) = found.swap_remove(self.dice.roll(found.len() as u64) as usize);
+        match (kind, self.dice.roll(if self.moves { 8 } else { 6 })) {
+            (NodeKind::File, 0..=5) => {
+                let text = branch.get(&path)?;
+                let many = text.lines().count() > LINES_MAX;
+                let lines = text.lines().filter(|line| !many || is_tag(line));
+                let mut text: String = lines.flat_map(|line| [line, "\n"]).collect();
+                text.push_str(&format!("agent-{}-{:08}\n", self.number, self.count));
+                branch.put(&path, &text)
+            }
+            (NodeKind::File, 6) => {
+                let text = branch.get(&path)?;
+                match text.lines().any(is_tag) {
+                    true => Ok(()),
+                    false => branch.rm(&path),
+                }
+            }
+            (_, 7) => {
+                let to = format!("{path}-m");
+                match (path.strip_suffix("-m"), branch.resolve(&to)) {
+                    (Some(back), _) if branch.resolve(back).is_err() => branch.mv(&path, back),
+                    (None, Err(FsError::NotFound)) => branch.mv(&path, &to),
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Some steps, one on top of the other, and their commits.
+    fn turn(&mut self, log: &MemoryLog) {
+        let mut snapshot = self.workspace.snapshot();
+        let mut steps = Vec::new();
+        for _ in 0..=self.dice.roll(3) {
+            let mut branch = snapshot.branch();
+            for _ in 0..=self.dice.roll(3) {
+                // Somebody changed it while it was read: that is no more than an answer.
+                let _ = self.act(&mut branch);
+            }
+            let Ok((next, delta)) = branch.freeze() else {
+                break;
+            };
+            steps.push(delta);
+            snapshot = next;
+        }
+        for delta in steps {
+            match self.workspace.commit(&delta, log) {
+                Ok(commit) => {
+                    self.commits += 1;
+                    self.kept
+                        .extend(commit.kept.into_iter().map(|kept| kept.copy));
+                }
+                Err(error) => {
+                    *self.failures.entry(error.code()).or_default() += 1;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Runs sessions until it is over, and returns what they tell.
+fn sessions(
+    scratch: &Scratch,
+    log: &MemoryLog,
+    stop: &AtomicBool,
+    moves: bool,
+    people: impl FnOnce(),
+) -> Vec<Session> {
+    let seed = number("FORERUN_PEOPLE_SEED", 1);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..SESSIONS)
+            .map(|number| {
+                let mut session = Session {
+                    workspace: scratch.open(),
+                    dice: Dice(seed * 1_000 + number as u64),
+                    count: 0,
+                    number,
+                    moves,
+                    commits: 0,
+                    failures: BTreeMap::new(),
+                    kept: Vec::new(),
+                };
+                scope.spawn(move || {
+                    while !stop.load(Ordering::SeqCst) {
+                        session.turn(log);
+                    }
+                    session
+                })
+            })
+            .collect();
+        people();
+        stop.store(true, Ordering::SeqCst);
+        let ended = running.into_iter().map(|session| session.join());
+        ended.map(|session| session.expect("a session")).collect()
+    })
+}
+
+/// All lines of all files below a directory, by path; conflict copies included.
+fn lines(root: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).expect("lists") {
+        let path = entry.expect("an entry").path();
+        let metadata = fs::symlink_metadata(&path).expect("metadata");
+        if metadata.is_dir() {
+            found.extend(lines(&path));
+        } else if metadata.is_file() {
+            let text = fs::read(&path).expect("reads");
+            let text = String::from_utf8_lossy(&text).into_owned();
+            found.extend(text.lines().map(|line| (path.clone(), line.to_owned())));
+        }
+    }
+    found
+}
+
+/// Which tags are nowhere and were not written over by who wrote them.
+fn lost(log: &BTreeMap<String, Vec<Did>>, found: &BTreeSet<String>) -> Vec<String> {
+    let mut lost = Vec::new();
+    for (known, did) in log {
+        for (index, what) in did.iter().enumerate() {
+            let (Did::Appended(tag, how) | Did::Overwrote(Some(tag), how)) = what else {
+                continue;
+            };
+            let later = &did[index + 1..];
+            let overwritten = later.iter().any(|did| matches!(did, Did::Overwrote(..)));
+            if !overwritten && !found.contains(tag.trim_end()) {
+                lost.push(format!(
+                    "{} ({how} to {known}, then {later:?})",
+                    tag.trim_end()
+                ));
+            }
+        }
+    }
+    lost
+}
+
+/// What holds once everybody has gone home. `elsewhere` are lines that are kept outside
+/// of the workspace's files.
+fn check(
+    scratch: &Scratch,
+    log: &MemoryLog,
+    sessions: Vec<Session>,
+    people: &[BTreeMap<String, Vec<Did>>],
+    elsewhere: impl IntoIterator<Item = String>,
+) {
+    let mut kept = Vec::new();
+    let (mut commits, mut failures) = (0, BTreeMap::new());
+    for session in sessions {
+        commits += session.commits;
+        kept.extend(session.kept);
+        for (code, count) in session.failures {
+            *failures.entry(code).or_insert(0) += count;
+        }
+    }
+    let recovery = scratch.open().recover(log).expect("recovers");
+    kept.extend(recovery.kept.into_iter().map(|kept| kept.copy));
+    let summary = format!(
+        "{commits} commits, {failures:?}, {} kept copies",
+        kept.len()
+    );
+    tell(&summary);
+
+    let lines = lines(scratch.path());
+    let mut found: BTreeSet<String> = lines.iter().map(|(_, line)| line.clone()).collect();
+    found.extend(elsewhere);
+    let lost: Vec<_> = people.iter().flat_map(|log| lost(log, &found)).collect();
+    assert!(lost.is_empty(), "{summary}: lost {lost:#?}");
+    let own = scratch.path().join(".forerun");
+    for (path, line) in &lines {
+        let whole = is_tag(line) || line.starts_with("agent");
+        let git = path.starts_with(scratch.path().join(".git"));
+        assert!(
+            whole || git || path.starts_with(&own),
+            "{path:?} is torn: {line:?}"
+        );
+    }
+    // Each copy is reported once.
+    let reported: BTreeSet<_> = kept.iter().collect();
+    assert_eq!(reported.len(), kept.len(), "{kept:?}");
+    assert!(scratch.leftovers().is_empty(), "{:?}", scratch.leftovers());
+    assert!(log.states().iter().all(Option::is_some));
+    let refused = failures.get("conflict").copied().unwrap_or(0);
+    assert!(
+        commits > 10 && refused > 0,
+        "{summary}: hardly anything was tried"
+    );
+    let other = |code: &&&str| !["conflict", "busy", "commit_io"].contains(*code);
+    let other: Vec<_> = failures.keys().filter(other).collect();
+    assert!(other.is_empty(), "{summary}");
+}
+
+fn meet(scratch: &Scratch, habits: Habits) {
+    let outside = tempfile::tempdir().expect("a temporary directory");
+    for file in 0..FILES {
+        fs::write(outside.path().join(format!("f{file}")), "outside\n").expect("writes");
+    }
+    let untouched = manifest(outside.path());
+    for person in 0..PEOPLE {
+        for directory in ["", "sub/"] {
+            for file in 0..FILES {
+                scratch.write(&format!("p{person}/{directory}f{file}"), "agent\n");
+            }
+        }
+    }
+    let log = MemoryLog::default();
+    let stop = AtomicBool::new(false);
+    let logs = Mutex::new(Vec::new());
+    let end = Instant::now() + Duration::from_secs(number("FORERUN_PEOPLE_SECONDS", SECONDS));
+    let ended = sessions(scratch, &log, &stop, true, || {
+        std::thread::scope(|scope| {
+            for number in 0..PEOPLE {
+                let mut person = Person {
+                    number,
+                    root: scratch.path(),
+                    outside: outside.path(),
+                    dice: Dice(self::number("FORERUN_PEOPLE_SEED", 1) * 77 + number as u64),
+                    count: 0,
+                    habits,
+                    log: BTreeMap::new(),
+                    open: HashMap::new(),
+                };
+                let logs = &logs;
+                scope.spawn(move || {
+                    while Instant::now() < end {
+                        let own = person.root.join(format!("p{number}"));
+                        let _ = fs::create_dir(&own);
+                        let _ = person.act();
+                        if !is_directory(&own.join("sub")) && !is_directory(&own.join("sub-moved"))
+                        {
+                            let _ = fs::create_dir(own.join("sub"));
+                        }
+                        std::thread::sleep(Duration::from_micros(person.dice.roll(3_000)));
+                    }
+                    logs.lock().expect("not poisoned").push(person.log);
+                });
+            }
+        });
+    });
+    let logs = logs.into_inner().expect("not poisoned");
+    check(scratch, &log, ended, &logs, []);
+    assert_eq!(manifest(outside.path()), untouched, "a link was followed");
+}
+
+#[test]
+fn nothing_that_people_write_is_lost_on_a_disk() {
+    meet(&Scratch::new(), Habits::Tidy);
+}
+
+#[test]
+fn nothing_that_people_write_is_lost_in_memory() {
+    meet(&Scratch::in_memory(), Habits::Tidy);
+}
+
+#[test]
+#[ignore = "needs leases: what is written to a displaced file after its slot is cleared is lost"]
+fn nothing_that_people_write_through_descriptors_is_lost() {
+    meet(&Scratch::new(), Habits::Descriptors);
+}
+
+fn git(root: &Path, arguments: &[&str]) -> io::Result<(bool, String)> {
+    let output = Command::new("git")
+        .args(["-c", "user.name=P", "-c", "user.email=p@example.org", "-C"])
+        .arg(root)
+        .args(arguments)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .output()?;
+    Ok((
+        output.status.success(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    ))
+}
+
+/// A person who saves, commits, checks out another branch and cleans.
+fn meet_git(scratch: &Scratch) {
+    let root = scratch.path();
+    for file in 0..FILES {
+        scratch.write(&format!("t{file}"), "agent\n");
+    }
+    let Ok((true, _)) = git(root, &["init", "-q", "-b", "main"]) else {
+        tell("SKIPPED: there is no git");
+        return;
+    };
+    scratch.write(".gitignore", "agent-gitignore\n");
+    for arguments in [
+        &["add", "."][..],
+        &["commit", "-qm", "first"],
+        &["branch", "other"],
+    ] {
+        assert!(git(root, arguments).expect("runs").0, "{arguments:?}");
+    }
+    let log = MemoryLog::default();
+    let stop = AtomicBool::new(false);
+    let end = Instant::now() + Duration::from_secs(number("FORERUN_PEOPLE_SECONDS", SECONDS));
+    let mut person = BTreeMap::new();
+    let mut checkouts = 0;
+    let ended = sessions(scratch, &log, &stop, false, || {
+        let mut dice = Dice(number("FORERUN_PEOPLE_SEED", 1));
+        for count in 0.. {
+            if Instant::now() >= end {
+                break;
+            }
+            let known = format!("t{}", dice.roll(FILES));
+            let tag = tag(0, count);
+            fs::write(root.join(".git/saving"), &tag).expect("writes");
+            fs::rename(root.join(".git/saving"), root.join(&known)).expect("renames");
+            let did: &mut Vec<_> = person.entry(known).or_default();
+            did.push(Did::Overwrote(Some(tag), "saved by rename"));
+            assert!(git(root, &["commit", "-qam", "saved"]).expect("runs").0);
+            let branch = ["main", "other"][dice.roll(2) as usize];
+            checkouts += u64::from(git(root, &["checkout", "-qf", branch]).expect("runs").0);
+            if dice.roll(3) == 0 {
+                git(root, &["clean", "-fdxq"]).expect("runs");
+            }
+        }
+    });
+    let (_, history) = git(root, &["log", "--all", "-p", "--format="]).expect("runs");
+    let history = history.lines().filter_map(|line| line.strip_prefix('+'));
+    let history: Vec<_> = history.map(str::to_owned).collect();
+    check(scratch, &log, ended, &[person], history);
+    assert!(checkouts > 3, "{checkouts}");
+    assert!(git(root, &["fsck", "--strict"]).expect("runs").0);
+}
+
+#[test]
+fn nothing_is_lost_when_git_checks_out_and_cleans() {
+    meet_git(&Scratch::new());
+}
+
+#[test]
+#[ignore = "an applied commit whose slots were removed is never finished, and stops all others"]
+fn nothing_is_lost_when_git_removes_the_slots_under_a_commit() {
+    match Scratch::with_foreign_state() {
+        Some(scratch) => meet_git(&scratch),
+        None => tell("SKIPPED: one file system holds everything"),
+    }
+}
