@@ -6,6 +6,7 @@ mod equality;
 mod example;
 mod interrupts;
 mod isolation;
+mod kill;
 mod resilience;
 mod support;
 mod tokens;

@@ -2,7 +2,7 @@
 
 use forerun_sdk::{Forerun, Session};
 use forerun_types::{Event, EventKind, SessionId, View};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -276,11 +276,19 @@ pub(crate) async fn presented(session: &Session) -> Vec<Event> {
 
 /// The session that a running `forerun run` opened.
 pub(crate) async fn only_session(home: &Home) -> SessionId {
+    only_new_session(home, &BTreeSet::new()).await
+}
+
+/// The same, in a home that knows others from before.
+pub(crate) async fn only_new_session(home: &Home, known: &BTreeSet<SessionId>) -> SessionId {
     let client = home.client().await;
     let start = std::time::Instant::now();
     loop {
         let sessions = client.sessions(None).await.expect("a list");
-        if let Some(session) = sessions.first() {
+        let mut new = sessions
+            .iter()
+            .filter(|session| !known.contains(&session.id));
+        if let Some(session) = new.next() {
             return session.id.clone();
         }
         assert!(start.elapsed() < PATIENCE, "no session was opened");
