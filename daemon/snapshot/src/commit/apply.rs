@@ -45,20 +45,7 @@ impl Work<'_> {
         self.slots.join(name)
     }
 
-    /// Applies all operations; on failure, `done` tells how many of them took place.
-    pub(super) fn apply_all(
-        &self,
-        operations: &[Operation],
-        done: &mut usize,
-    ) -> Result<(), CommitError> {
-        for operation in operations {
-            self.apply(operation)?;
-            *done += 1;
-        }
-        Ok(())
-    }
-
-    /// Applies one operation, or leaves everything as it was.
+    /// Applies one operation, or leaves everything as it was, unless the storage fails.
     pub(super) fn apply(&self, operation: &Operation) -> Result<(), CommitError> {
         let failed = |error| CommitError::of_io("change", operation.path(), error);
         match operation {

@@ -71,7 +71,7 @@ impl CommitError {
     /// Sorts a failed operation on a path: into what a person did, what we may not do,
     /// and the rest.
     pub(crate) fn of_io(doing: &'static str, path: &str, source: io::Error) -> CommitError {
-        let path = path.to_owned();
+        let path = if path.is_empty() { "." } else { path }.to_owned();
         match Errno::from_io_error(&source) {
             Some(
                 Errno::EXIST

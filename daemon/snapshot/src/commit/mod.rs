@@ -41,6 +41,8 @@ use std::time::{Duration, Instant};
 use storage::Location;
 pub use undo::Undo;
 
+/// What fails where no path of the workspace is to blame.
+const STAGING: &str = "make room for a commit to";
 /// How often a waiting commit looks whether another program has finished.
 const BUSY_POLL: Duration = Duration::from_millis(20);
 /// How long a commit waits for a program that has a file open for writing.
@@ -167,7 +169,7 @@ impl Workspace {
                     operations: staged.operations,
                 };
                 slots::write_manifest(&work, &intent)
-                    .map_err(|error| CommitError::of_io("make", &work.slots.path, error))?;
+                    .map_err(|error| CommitError::of_io(STAGING, ".", error))?;
                 let id = log.record(self.path(), &intent)?;
                 Ok((id, intent, staged.holds))
             });
@@ -349,7 +351,7 @@ fn prepare(
     likes: &HashMap<String, Like>,
     work: &Work<'_>,
 ) -> Result<stage::Staged, CommitError> {
-    let failed = |error| CommitError::of_io("make", &work.slots.path, error);
+    let failed = |error| CommitError::of_io(STAGING, ".", error);
     let storage = &*inner.storage;
     storage.make_own_directory(&work.slots).map_err(failed)?;
     let staged = stage::stage(inner, delta, found, likes, &work.slots)?;
@@ -409,18 +411,19 @@ fn apply_recorded(
     intent: &Intent,
 ) -> Result<(), (CommitError, bool)> {
     let _gate = inner.write_gate();
-    let mut done = 0;
-    let Err(error) = work.apply_all(&intent.operations, &mut done) else {
+    let applied = intent.operations.iter().try_for_each(|it| work.apply(it));
+    let Err(error) = applied else {
         follow(inner, intent);
         return Ok(());
     };
-    for operation in intent.operations[..done].iter().rev() {
-        if let Err(failure) = work.take_back(operation) {
-            tracing::error!(%failure, path = operation.path(), "failed to take a commit back");
-            return Err((error, false));
+    // What took place is looked up: of the operation that failed, nobody knows.
+    match work.roll_back(intent) {
+        Ok(()) => Err((error, true)),
+        Err(failure) => {
+            tracing::error!(%failure, "failed to take a commit back");
+            Err((error, false))
         }
     }
-    Err((error, true))
 }
 
 /// Lets every live snapshot follow what was moved and removed.

@@ -9,7 +9,7 @@ use super::apply::Work;
 use super::error::CommitError;
 use super::intent::{Intent, IntentLog, IntentState, Operation, Recorded, SlotPlace};
 use super::storage::{Attributes, Location, Place, Storage};
-use super::{EndError, KeptCopy};
+use super::{EndError, KeptCopy, STAGING};
 use crate::name::OWN_DIRECTORY;
 use crate::version::ObjectKind;
 use std::collections::{HashMap, HashSet};
@@ -50,7 +50,7 @@ pub(super) fn choose(storage: &dyn Storage) -> Result<SlotPlace, CommitError> {
         return Ok(SlotPlace::State);
     }
     let slots = root(SlotPlace::Workspace);
-    make_own(storage, &slots).map_err(|error| CommitError::of_io("make", &slots.path, error))?;
+    make_own(storage, &slots).map_err(|error| CommitError::of_io(STAGING, ".", error))?;
     can_exchange(storage, &slots).map_err(CommitError::UnsupportedFileSystem)?;
     Ok(SlotPlace::Workspace)
 }

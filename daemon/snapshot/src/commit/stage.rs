@@ -1,11 +1,11 @@
 //! Staging: everything that a commit will put into the base is written to slots first,
 //! durably, and the operations are planned.
 
-use super::Like;
 use super::error::CommitError;
 use super::intent::{Operation, Recorded};
 use super::storage::{Attributes, Hold, Location};
 use super::validate::{Found, Gone, times_of};
+use super::{Like, STAGING};
 use crate::Delta;
 use crate::delta::{Placed, What};
 use crate::name;
@@ -290,7 +290,7 @@ impl<'a> Stage<'a> {
 
     fn sync(&self) -> Result<(), CommitError> {
         let storage = &self.inner.storage;
-        let failed = |error| staging_failed(&self.directory.path, error);
+        let failed = |error| CommitError::of_io(STAGING, ".", error);
         if self.staged.holds.len() > SYNC_EACH_MAX {
             return storage.sync_all(self.directory).map_err(failed);
         }

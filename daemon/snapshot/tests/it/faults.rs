@@ -3,7 +3,9 @@
 //! and the next commit works once the fault is gone.
 
 use crate::ops::compare;
-use crate::support::{Manifest, MemoryLog, Paths, Scratch, Tap, Tapped, branch_manifest, tell};
+use crate::support::{
+    Manifest, MemoryLog, Paths, Scratch, Tap, Tapped, branch_manifest, settle, tell,
+};
 use forerun_snapshot::{Branch, Commit, CommitError, FsError, IntentState, Storage, Workspace};
 use rustix::fs::IFlags;
 use rustix::io::Errno;
@@ -186,6 +188,7 @@ fn check_next(scratch: &Scratch, workspace: &Workspace, log: &MemoryLog, context
     let recovery = workspace.recover(log).expect("recovers");
     assert!(recovery.kept.is_empty(), "{context}: {recovery:?}");
     compare(&scratch.manifest(), &expected, context);
+    assert_eq!(settle(workspace, log), [], "{context}");
     let left = scratch.leftovers();
     assert!(left.is_empty(), "{context}: {left:?}");
     assert!(log.states().iter().all(Option::is_some), "{context}");

@@ -5,7 +5,7 @@
 //! How long it lasts is told by `FORERUN_PEOPLE_SECONDS`, and with which seed by
 //! `FORERUN_PEOPLE_SEED`.
 
-use crate::support::{MemoryLog, Paths, Scratch, manifest, tell};
+use crate::support::{MemoryLog, Paths, Scratch, manifest, settle, tell};
 use forerun_snapshot::{Branch, FsError, NodeKind, Workspace};
 use rustix::fs::{Timespec, Timestamps};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -289,8 +289,17 @@ impl Session {
         }
     }
 
-    /// Some steps, one on top of the other, and their commits.
+    /// Some steps, one on top of the other, their commits, and now and then a flush.
     fn turn(&mut self, log: &MemoryLog) {
+        self.steps(log);
+        if self.dice.roll(4) == 0 {
+            let kept = self.workspace.flush(log).expect("flushes");
+            self.kept
+                .extend(kept.into_iter().map(|(_, kept)| kept.copy));
+        }
+    }
+
+    fn steps(&mut self, log: &MemoryLog) {
         let mut snapshot = self.workspace.snapshot();
         let mut steps = Vec::new();
         for _ in 0..=self.dice.roll(3) {
@@ -307,11 +316,7 @@ impl Session {
         }
         for delta in steps {
             match self.workspace.commit(&delta, log) {
-                Ok(commit) => {
-                    self.commits += 1;
-                    self.kept
-                        .extend(commit.kept.into_iter().map(|kept| kept.copy));
-                }
+                Ok(_) => self.commits += 1,
                 Err(error) => {
                     *self.failures.entry(error.code()).or_default() += 1;
                     return;
@@ -414,8 +419,10 @@ fn check(
             *failures.entry(code).or_insert(0) += count;
         }
     }
-    let recovery = scratch.open().recover(log).expect("recovers");
+    let workspace = scratch.open();
+    let recovery = workspace.recover(log).expect("recovers");
     kept.extend(recovery.kept.into_iter().map(|kept| kept.copy));
+    kept.extend(settle(&workspace, log).into_iter().map(|kept| kept.copy));
     let summary = format!(
         "{commits} commits, {failures:?}, {} kept copies",
         kept.len()
