@@ -173,11 +173,31 @@ impl Sandboxes {
     }
 }
 
+/// Begins the name of a base of `/tmp`.
+const SCRATCH_PREFIX: &str = "scratch-";
+
+/// Removes the bases of `/tmp` that a crash left behind: those that nobody holds.
+fn clear_scratches(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_one = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(SCRATCH_PREFIX));
+        let base = std::fs::File::open(entry.path().join("base"));
+        if is_one && base.is_ok_and(|base| base.try_lock().is_ok()) {
+            if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+                tracing::warn!(%error, "a scratch directory of an earlier daemon is left");
+            }
+        }
+    }
+}
+
 /// Makes the empty base of `/tmp`. It is removed when the sandboxes end; one that a
-/// crash leaves behind is an empty directory.
+/// crash leaves behind, by the next start.
 fn open_scratch(directory: &Path) -> Result<(Workspace, TempDir), StartError> {
+    clear_scratches(directory);
     let scratch_dir = tempfile::Builder::new()
-        .prefix("scratch-")
+        .prefix(SCRATCH_PREFIX)
         .tempdir_in(directory)
         .map_err(StartError::state(directory))?;
     let base = scratch_dir.path().join("base");

@@ -5,6 +5,8 @@
 //! `O_PATH` first and for reading only once they are known to be regular, so that a
 //! FIFO or a device can neither block nor be set off. Nothing here writes.
 
+use crate::backing::{Backing, OpenCount};
+use crate::chunks::ChunkStore;
 use crate::content::{CHUNK_BYTES, Content};
 use crate::version::{ObjectKind, Version};
 use crate::{FsError, name};
@@ -12,6 +14,11 @@ use forerun_types::Digest;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+use std::sync::Arc;
+
+/// Largest file that is read whole when it is first changed: cheaper than to keep it
+/// open, and its previous content is at hand.
+const WHOLE_FILE_BYTES_MAX: u64 = 2 * CHUNK_BYTES;
 
 /// How often a read is tried again when the file changes under it.
 const READ_ATTEMPTS: usize = 3;
@@ -99,34 +106,46 @@ pub(crate) fn read_whole(
     bytes_max: u64,
     mut piece: impl FnMut(u64, &[u8]),
 ) -> Result<(Version, Digest), FsError> {
-    let mut buffer = vec![0; CHUNK_BYTES as usize];
     for _ in 0..READ_ATTEMPTS {
         let (file, stat) = open_file(&root, path)?;
         let before = Version::of(&stat);
         if before.size > bytes_max {
             return Err(FsError::Quota);
         }
-        let mut hasher = blake3::Hasher::new();
-        let mut offset = 0;
-        loop {
-            let count = read_full(&file, offset, &mut buffer)?;
-            hasher.update(&buffer[..count]);
-            piece(offset, &buffer[..count]);
-            offset += count as u64;
-            if count < buffer.len() || offset > bytes_max {
-                break;
-            }
-        }
+        let (digest, len) = digest_of(&file, before.size, &mut piece)?;
         let after = Version::of(&rustix::fs::fstat(&file)?);
-        if before == after && offset == before.size {
-            return Ok((before, Digest(*hasher.finalize().as_bytes())));
+        if before == after && len == before.size {
+            return Ok((before, digest));
         }
     }
     Err(FsError::Changed)
 }
 
+/// Reads a file of which `size` is expected, piece by piece. Returns digest and length of
+/// what was read: somewhat more than `size` if the file is longer.
+pub(crate) fn digest_of(
+    file: impl AsFd,
+    size: u64,
+    mut piece: impl FnMut(u64, &[u8]),
+) -> Result<(Digest, u64), Errno> {
+    // One byte more than expected, so that the first short read is the end.
+    let mut buffer = vec![0; size.saturating_add(1).min(CHUNK_BYTES) as usize];
+    let mut hasher = blake3::Hasher::new();
+    let mut offset = 0;
+    while offset <= size {
+        let count = read_full(&file, offset, &mut buffer)?;
+        hasher.update(&buffer[..count]);
+        piece(offset, &buffer[..count]);
+        offset += count as u64;
+        if count < buffer.len() {
+            break;
+        }
+    }
+    Ok((Digest(*hasher.finalize().as_bytes()), offset))
+}
+
 /// Fills the buffer as far as the file reaches.
-fn read_full(file: impl AsFd, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+pub(crate) fn read_full(file: impl AsFd, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
     let mut done = 0;
     while done < buf.len() {
         match rustix::io::pread(&file, &mut buf[done..], offset + done as u64) {
@@ -144,11 +163,17 @@ pub(crate) struct Base {
     root: OwnedFd,
     /// Directories that are hidden wherever they appear, by device and inode.
     masks: Vec<(u64, u64)>,
+    /// Files whose content is held open.
+    open: OpenCount,
 }
 
 impl Base {
     pub(crate) fn new(root: OwnedFd, masks: Vec<(u64, u64)>) -> Base {
-        Base { root, masks }
+        Base {
+            root,
+            masks,
+            open: OpenCount::default(),
+        }
     }
 
     pub(crate) fn root(&self) -> &OwnedFd {
@@ -183,19 +208,47 @@ impl Base {
         Err(FsError::Changed)
     }
 
+    /// A file's content: a small one whole, with its digest; of a larger one what is
+    /// needed when it is needed.
+    pub(crate) fn content(
+        &self,
+        path: &str,
+        bytes_max: u64,
+        store: &Arc<ChunkStore>,
+    ) -> Result<(Content, Version, Option<Digest>), FsError> {
+        let (file, stat) = open_file(&self.root, path)?;
+        let version = Version::of(&stat);
+        if version.size > bytes_max {
+            return Err(FsError::Quota);
+        }
+        if version.size > WHOLE_FILE_BYTES_MAX
+            && let Some(backing) = Backing::new(file, version, &self.open)
+        {
+            return Ok((Content::over(backing), version, None));
+        }
+        let (content, version, digest) = self.load(path, bytes_max, store)?;
+        Ok((content, version, Some(digest)))
+    }
+
     /// Copies a whole file into chunks.
     pub(crate) fn load(
         &self,
         path: &str,
         bytes_max: u64,
+        store: &Arc<ChunkStore>,
     ) -> Result<(Content, Version, Digest), FsError> {
-        let mut content = Content::default();
+        let mut loaded = Ok(Content::default());
         let (version, digest) = read_whole(&self.root, path, bytes_max, |offset, bytes| {
             if offset == 0 {
-                content = Content::default();
+                loaded = Ok(Content::default());
             }
-            content.write(offset, bytes);
+            if let Ok(content) = &mut loaded
+                && let Err(error) = content.write(store, offset, bytes)
+            {
+                loaded = Err(error);
+            }
         })?;
+        let content = loaded?;
         content.presume_digest(digest);
         Ok((content, version, digest))
     }

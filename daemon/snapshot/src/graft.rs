@@ -2,6 +2,7 @@
 //! as everything that it changes is the same there.
 
 use crate::branch::{Branch, Quota};
+use crate::content::Content;
 use crate::delta::{Placed, Pre, Removed, What};
 use crate::node::{Body, Inode, NodeKind};
 use crate::version::ObjectKind;
@@ -39,6 +40,16 @@ pub(crate) fn graft(snapshot: &Snapshot, delta: &Delta) -> Result<Snapshot, Graf
         bytes: u64::MAX,
         nodes: u64::MAX,
     });
+    let mut contents = HashMap::new();
+    for placed in delta.placed() {
+        if let What::File { content, .. } = &placed.what
+            && let Some((path, _)) = content.expected()
+        {
+            let old = resolve(&mut branch, path).and_then(|node| branch.content(node));
+            let content = old.and_then(|old| content.completed(&old));
+            contents.insert(placed.path.as_str(), content.map_err(at(path))?);
+        }
+    }
     let mut parked = HashMap::new();
     for removed in delta.removed() {
         let node = take_away(&mut branch, removed).map_err(at(&removed.path))?;
@@ -46,7 +57,7 @@ pub(crate) fn graft(snapshot: &Snapshot, delta: &Delta) -> Result<Snapshot, Graf
     }
     let mut groups = HashMap::new();
     for placed in delta.placed() {
-        put(&mut branch, placed, &parked, &mut groups).map_err(at(&placed.path))?;
+        put(&mut branch, placed, &parked, &contents, &mut groups).map_err(at(&placed.path))?;
     }
     branch
         .freeze()
@@ -92,6 +103,7 @@ fn put(
     branch: &mut Branch,
     placed: &Placed,
     parked: &HashMap<&str, Inode>,
+    contents: &HashMap<&str, Content>,
     groups: &mut HashMap<u32, Inode>,
 ) -> Result<(), FsError> {
     let (directory, name) = name::split(&placed.path);
@@ -144,11 +156,8 @@ fn put(
                     }
                 }
             };
-            branch.set_len(node, 0)?;
-            for (offset, bytes) in content.extents() {
-                branch.write(node, offset, bytes)?;
-            }
-            branch.set_len(node, content.len())?;
+            let completed = contents.get(placed.path.as_str());
+            branch.set_content(node, completed.unwrap_or(content))?;
             branch.set_mode(node, *mode);
             if let Some(group) = group {
                 groups.insert(*group, node);

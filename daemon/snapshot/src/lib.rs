@@ -17,8 +17,10 @@
 //!   that is not ours or the version that was recorded is never unlinked.
 //! - This crate reads no configuration, prints nothing, and knows no policy.
 
+mod backing;
 mod base;
 mod branch;
+mod chunks;
 mod commit;
 mod content;
 mod delta;
@@ -34,11 +36,11 @@ mod workspace;
 
 pub use branch::{Branch, DeltaUsage, DirEntry, FsError, Metadata, Quota};
 pub use commit::intent::{Intent, IntentLog, IntentLogError, IntentState, Kept, Undoes};
-pub use commit::storage::{Attributes, Hold, Lease, Location, Observed, Place, Storage};
+pub use commit::storage::{Attributes, Hold, Lease, Location, Observed, Pieces, Place, Storage};
 pub use commit::{Commit, CommitError, KeptCopy, Recovery, Retention, Undo};
 pub use delta::{Delta, DeltaParseError, FileDiff};
 pub use graft::GraftError;
 pub use node::{Inode, NodeKind};
 pub use snapshot::Snapshot;
 pub use version::Timestamp;
-pub use workspace::{OpenError, OpenOptions, Workspace};
+pub use workspace::{ContentUsage, OpenError, OpenOptions, Workspace};

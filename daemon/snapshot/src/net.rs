@@ -239,6 +239,7 @@ impl Net<'_> {
         let times = explicit(&changed.times);
         match &changed.body {
             Body::File(content) => Ok(What::File {
+                digest: content.digest()?,
                 content: content.clone(),
                 mode: changed.mode,
                 times,
@@ -265,12 +266,12 @@ impl Net<'_> {
         }
         Ok(match (before.map(|node| &node.body), &after.body) {
             (Some(Body::File(old)), Body::File(new)) => {
-                let same = old.shares(new) || old.digest() == new.digest();
+                let same = old.shares(new) || old.digest()? == new.digest()?;
                 !same || before.is_some_and(|before| before.mode != after.mode)
             }
             (Some(Body::BaseFile) | None, Body::File(new)) => {
                 let seen = self.look(node)?;
-                seen.digest != Some(new.digest()) || after.mode != Some(seen.version.mode)
+                seen.digest != Some(new.digest()?) || after.mode != Some(seen.version.mode)
             }
             _ => false,
         })
@@ -339,7 +340,7 @@ impl Net<'_> {
                     return Ok(Pre {
                         kind: ObjectKind::File,
                         version: None,
-                        digest: Some(content.digest()),
+                        digest: Some(content.digest()?),
                         mode: Some(mode.unwrap_or(self.before.workspace.inner.default_modes.0)),
                         old: Some(content.clone()),
                     });
@@ -377,7 +378,12 @@ impl Net<'_> {
     }
 
     fn look(&self, node: Inode) -> Result<Seen, FsError> {
-        first_look_in(node, self.own, self.chain).ok_or(FsError::Changed)
+        let mut seen = first_look_in(node, self.own, self.chain).ok_or(FsError::Changed)?;
+        if let (None, Some(content)) = (seen.digest, &seen.content) {
+            // A large file: read now, if it has to be read at all.
+            seen.digest = Some(content.digest()?);
+        }
+        Ok(seen)
     }
 }
 

@@ -10,6 +10,7 @@
 mod open;
 
 use crate::base::Base;
+use crate::chunks::ChunkStore;
 use crate::commit::Backlog;
 use crate::commit::intent::SlotPlace;
 use crate::commit::storage::Storage;
@@ -33,10 +34,21 @@ pub struct Workspace {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// Where the bytes of changed files are. What several snapshots share counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContentUsage {
+    /// Bytes in memory.
+    pub memory: u64,
+    /// Bytes of disk in the temporary file.
+    pub spilled: u64,
+}
+
 pub(crate) struct Inner {
     pub(crate) path: PathBuf,
     base: Base,
     pub(crate) entries: Entries,
+    /// Where the bytes of changed files are.
+    pub(crate) chunks: Arc<ChunkStore>,
     /// Held for one access to the base, or for one application of a commit.
     gate: RwLock<()>,
     pub(crate) committer: Mutex<Committer>,
@@ -89,6 +101,20 @@ impl Workspace {
     /// The verified state: the base, without changes.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.clone(), Arc::clone(&self.inner.root))
+    }
+
+    /// Sets how many bytes of changed files are kept in memory from now on, for all
+    /// snapshots together; what is over goes to a temporary file. 64 MiB at first.
+    pub fn set_content_memory(&self, bytes: u64) {
+        self.inner.chunks.set_memory_max(bytes);
+    }
+
+    /// What the changed files of all snapshots take up until they are committed.
+    pub fn content_usage(&self) -> ContentUsage {
+        ContentUsage {
+            memory: self.inner.chunks.memory(),
+            spilled: self.inner.chunks.spilled(),
+        }
     }
 
     /// Notes that a step was verified which changed nothing: what it saw no longer
@@ -157,7 +183,25 @@ impl Inner {
         entry: Inode,
         bytes_max: u64,
     ) -> Result<(Content, Version, Digest), FsError> {
-        self.at(entry, |base, path| base.load(path, bytes_max))
+        self.at(entry, |base, path| base.load(path, bytes_max, &self.chunks))
+    }
+
+    /// A file's content; without a digest if it was not read yet.
+    pub(crate) fn content(
+        &self,
+        entry: Inode,
+        bytes_max: u64,
+    ) -> Result<(Content, Version, Option<Digest>), FsError> {
+        self.at(entry, |base, path| {
+            base.content(path, bytes_max, &self.chunks)
+        })
+    }
+
+    /// A base file's content, by its path in the base.
+    pub(crate) fn content_at(&self, path: &str) -> Result<Content, FsError> {
+        let _gate = self.read_gate();
+        let (content, ..) = self.base.content(path, u64::MAX, &self.chunks)?;
+        Ok(content)
     }
 
     /// Digest of a base file, without keeping its content.

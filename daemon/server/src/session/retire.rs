@@ -148,15 +148,16 @@ impl Work {
                 done
             }
             CommitMode::Session => {
-                let stored = self
-                    .journal
-                    .store_delta(&self.session, self.step, &delta.to_bytes());
-                let result = match stored {
+                let store = |bytes: Vec<u8>| {
+                    let stored = self.journal.store_delta(&self.session, self.step, &bytes);
+                    stored.map_err(|error| describe(&error))
+                };
+                let bytes = delta.to_bytes().map_err(|error| describe(&error));
+                let result = match bytes.and_then(store) {
                     Ok(()) => RetireResult::Done,
-                    Err(error) => conflict(
-                        describe(&error),
-                        "free space in the state directory, then retry",
-                    ),
+                    Err(reason) => {
+                        conflict(reason, "free space in the state directory, then retry")
+                    }
                 };
                 Retirement {
                     result,

@@ -27,11 +27,11 @@ impl Branch {
         content: Option<&Content>,
     ) {
         let fits = |content: &&Content| {
-            content.len() <= RETAINED_FILE_BYTES_MAX
-                && self.retained + content.len() <= RETAINED_BYTES_MAX
+            content.stored_bytes() <= RETAINED_FILE_BYTES_MAX
+                && self.retained + content.stored_bytes() <= RETAINED_BYTES_MAX
         };
         let content = content.filter(fits).cloned();
-        let kept = content.as_ref().map_or(0, Content::len);
+        let kept = content.as_ref().map_or(0, Content::stored_bytes);
         let seen = self.seen.entry(entry).or_insert(Seen {
             version,
             digest: None,
@@ -39,8 +39,10 @@ impl Branch {
         });
         if seen.version == version && seen.digest.is_none() {
             seen.digest = digest;
-            seen.content = content;
-            self.retained += kept;
+            if content.is_some() {
+                seen.content = content;
+                self.retained += kept;
+            }
         }
     }
 
@@ -185,8 +187,7 @@ impl Branch {
                     true => u64::MAX,
                     false => self.quota.bytes - used.bytes,
                 };
-                let (content, version, digest) = inner.load(file, room)?;
-                self.see(file, version, Some(digest), Some(&content));
+                let content = self.base_content(file, room)?;
                 if discard { Content::default() } else { content }
             };
             self.raise_file(file)?;
@@ -197,6 +198,32 @@ impl Branch {
         }
         let node = self.nodes.get_mut(&file).ok_or(FsError::NotFound)?;
         Ok(node.make_mut())
+    }
+
+    /// A base file's content as it is now, if it is not longer than `bytes_max`.
+    fn base_content(&mut self, file: Inode, bytes_max: u64) -> Result<Content, FsError> {
+        let inner = &self.workspace.inner;
+        let (content, version, digest) = inner.content(file, bytes_max)?;
+        self.see(file, version, digest, Some(&content));
+        Ok(content)
+    }
+
+    /// A file's content, for putting a difference on it.
+    pub(crate) fn content(&mut self, file: Inode) -> Result<Content, FsError> {
+        match self.node(file).map(|node| &node.body) {
+            Some(Body::File(content)) => Ok(content.clone()),
+            Some(Body::BaseFile) | None => self.base_content(file, u64::MAX),
+            Some(Body::Directory(_) | Body::Symlink(_)) => Err(FsError::InvalidArgument),
+        }
+    }
+
+    /// Gives a file another content.
+    pub(crate) fn set_content(&mut self, file: Inode, content: &Content) -> Result<(), FsError> {
+        self.set_len(file, 0)?;
+        let content = content.adopted(&self.workspace.inner.chunks)?;
+        let node = self.raise_content(file, content.len(), true)?;
+        node.body = Body::File(content);
+        Ok(())
     }
 
     /// Binds a base object in its directory, so that it keeps its name here whatever

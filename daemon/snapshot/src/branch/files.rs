@@ -12,10 +12,11 @@ impl Branch {
     /// Reads at an offset; fewer bytes than asked for only at the end of the file.
     ///
     /// # Errors
-    /// [`FsError::IsADirectory`]; [`FsError::Changed`] if a base file does not hold still.
+    /// [`FsError::IsADirectory`]; [`FsError::Changed`] if a base file does not hold still,
+    /// or is another than when it was first changed here.
     pub fn read(&mut self, file: Inode, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
         match self.node(file).map(|node| &node.body) {
-            Some(Body::File(content)) => return Ok(content.read(offset, buf)),
+            Some(Body::File(content)) => return content.read(offset, buf),
             Some(Body::Directory(_)) => return Err(FsError::IsADirectory),
             Some(Body::Symlink(_)) => return Err(FsError::InvalidArgument),
             Some(Body::BaseFile) | None => {}
@@ -42,7 +43,8 @@ impl Branch {
     /// and the offset becomes a hole.
     ///
     /// # Errors
-    /// [`FsError::Quota`], [`FsError::TooLarge`], [`FsError::IsADirectory`].
+    /// [`FsError::Quota`], also if there is no room left on the disk;
+    /// [`FsError::TooLarge`], [`FsError::IsADirectory`], [`FsError::Changed`].
     pub fn write(&mut self, file: Inode, offset: u64, data: &[u8]) -> Result<(), FsError> {
         let end = offset
             .checked_add(data.len() as u64)
@@ -54,12 +56,17 @@ impl Branch {
         }
         let growth = end.saturating_sub(len);
         let now = self.now;
+        let store = Arc::clone(&self.workspace.inner.chunks);
         let node = self.raise_content(file, growth, false)?;
-        if let Body::File(content) = &mut node.body {
-            content.write(offset, data);
+        let written = match &mut node.body {
+            Body::File(content) => content.write(&store, offset, data),
+            _ => Ok(()),
+        };
+        match written {
+            Ok(()) => touch(node, now),
+            Err(_) => self.usage.bytes = self.usage.bytes.saturating_sub(growth),
         }
-        touch(node, now);
-        Ok(())
+        written
     }
 
     /// Writes at the end of the file; returns the offset at which the data begins.
@@ -86,8 +93,10 @@ impl Branch {
         let node = self.raise_content(file, len.saturating_sub(old), discard)?;
         let mut freed = 0;
         if let Body::File(content) = &mut node.body {
-            freed = content.len().saturating_sub(len);
-            content.set_len(len);
+            // Only cutting can fail, and that was charged with nothing.
+            let cut = content.len().saturating_sub(len);
+            content.set_len(len)?;
+            freed = cut;
         }
         touch(node, now);
         self.usage.bytes = self.usage.bytes.saturating_sub(freed);

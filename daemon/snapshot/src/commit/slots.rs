@@ -12,6 +12,7 @@ use super::storage::{Attributes, Location, Place, Storage};
 use super::{EndError, KeptCopy, STAGING};
 use crate::name::OWN_DIRECTORY;
 use crate::version::ObjectKind;
+use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::io;
 
@@ -51,8 +52,15 @@ pub(super) fn choose(storage: &dyn Storage) -> Result<SlotPlace, CommitError> {
     }
     let slots = root(SlotPlace::Workspace);
     make_own(storage, &slots).map_err(|error| CommitError::of_io(STAGING, ".", error))?;
-    can_exchange(storage, &slots).map_err(CommitError::UnsupportedFileSystem)?;
-    Ok(SlotPlace::Workspace)
+    match can_exchange(storage, &slots) {
+        Ok(()) => Ok(SlotPlace::Workspace),
+        Err(error) => Err(match Errno::from_io_error(&error) {
+            Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                CommitError::UnsupportedFileSystem(error)
+            }
+            _ => CommitError::of_io(STAGING, ".", error),
+        }),
+    }
 }
 
 /// Lets two files change places, to see whether the file system can.
@@ -88,7 +96,7 @@ fn make_own(storage: &dyn Storage, directory: &Location) -> io::Result<()> {
             mode: 0o600,
             ..Attributes::default()
         };
-        let mut pieces = std::iter::once((0, IGNORED));
+        let mut pieces = std::iter::once(Ok((0, IGNORED.into())));
         storage.write_file(&ignore, IGNORED.len() as u64, &mut pieces, &attributes)?;
     }
     storage.make_own_directory(directory)
@@ -102,7 +110,7 @@ pub(super) fn write_manifest(work: &Work<'_>, intent: &Intent) -> io::Result<()>
         mode: 0o600,
         ..Attributes::default()
     };
-    let mut pieces = std::iter::once((0, bytes.as_slice()));
+    let mut pieces = std::iter::once(Ok((0, bytes.as_slice().into())));
     let len = bytes.len() as u64;
     work.storage
         .write_file(&work.slot(MANIFEST), len, &mut pieces, &attributes)
@@ -180,6 +188,9 @@ impl Work<'_> {
                     self.is_exactly(&slot, post)?
                         && expected.contents.is_none_or(|contents| {
                             self.holds_only(&slot, contents).unwrap_or(false)
+                                && contents.iter().all(|(path, post)| {
+                                    self.is_closed(&slot.join(path), post).unwrap_or(false)
+                                })
                         })
                 }
                 _ => false,
@@ -205,10 +216,26 @@ impl Work<'_> {
         Ok(kept)
     }
 
-    /// As [`Work::is`], and its content was read again: a program that had the file open
-    /// may have written to it after it was displaced.
+    /// Whether nobody has a file open for writing, as far as the system tells. In a slot,
+    /// nobody can open it any more.
+    fn is_closed(&self, at: &Location, recorded: &Recorded) -> io::Result<bool> {
+        if recorded.version.kind != ObjectKind::File {
+            return Ok(true);
+        }
+        match self.storage.lease(at, recorded.version.ino) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            // Another inode with the same content.
+            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Work::is`], nobody writes to it, and its content was read again: a program
+    /// that had the file open may have written to it after it was displaced.
     fn is_exactly(&self, at: &Location, recorded: &Recorded) -> io::Result<bool> {
-        if !self.is(at, recorded)? {
+        if !self.is(at, recorded)? || !self.is_closed(at, recorded)? {
             return Ok(false);
         }
         match recorded.digest {

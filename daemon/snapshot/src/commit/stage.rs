@@ -6,12 +6,14 @@ use super::intent::{Operation, Recorded};
 use super::storage::{Attributes, Hold, Location};
 use super::validate::{Found, Gone, times_of};
 use super::{Like, STAGING};
-use crate::Delta;
+use crate::content::{Content, SparseHasher};
 use crate::delta::{Placed, What};
 use crate::name;
 use crate::version::{ObjectKind, Version};
 use crate::workspace::Inner;
+use crate::{Delta, FsError};
 use forerun_types::Digest;
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io;
 
@@ -204,6 +206,7 @@ impl<'a> Stage<'a> {
         match what {
             What::File {
                 content,
+                digest,
                 mode,
                 times,
                 group,
@@ -224,9 +227,7 @@ impl<'a> Stage<'a> {
                     times: times.map(|times| (times.accessed, times.modified)),
                     like,
                 };
-                let hold = storage
-                    .write_file(at, content.len(), &mut content.extents(), &attributes)
-                    .map_err(failed)?;
+                let hold = self.write_content(path, content, digest, at, &attributes)?;
                 self.staged.holds.push(hold);
                 if let Some(group) = group {
                     self.groups.insert(*group, at.clone());
@@ -245,6 +246,45 @@ impl<'a> Stage<'a> {
                 storage.make_directory(at, mode, None).map_err(failed)
             }
             What::Moved { .. } | What::Times { .. } => Err(unplanned(path)),
+        }
+    }
+
+    /// Writes a content, and checks what part of it was read from the base.
+    fn write_content(
+        &self,
+        path: &str,
+        content: &Content,
+        digest: &Digest,
+        at: &Location,
+        attributes: &Attributes,
+    ) -> Result<Box<dyn Hold>, CommitError> {
+        let failed = |error: io::Error| staging_failed(path, error);
+        let completed = match content.expected() {
+            None => None,
+            Some((expected, _)) => {
+                let old = self.inner.content_at(expected);
+                let completed = old.and_then(|old| content.completed(&old));
+                Some(completed.map_err(|error| failed(unread(error)))?)
+            }
+        };
+        let content = completed.as_ref().unwrap_or(content);
+        let mut hasher = content.has_lower().then(SparseHasher::default);
+        let mut pieces = content.pieces().map(|piece| {
+            let (offset, bytes) = piece.map_err(unread)?;
+            if let Some(hasher) = &mut hasher {
+                hasher.add(offset, &bytes);
+            }
+            Ok((offset, bytes))
+        });
+        let hold = self
+            .inner
+            .storage
+            .write_file(at, content.len(), &mut pieces, attributes)
+            .map_err(failed)?;
+        drop(pieces);
+        match hasher.map(|hasher| hasher.finish(content.len())) {
+            Some(staged) if staged != *digest => Err(failed(Errno::STALE.into())),
+            _ => Ok(hold),
         }
     }
 
@@ -306,6 +346,15 @@ impl<'a> Stage<'a> {
             storage.sync_directory(at).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+/// A content that could not be read; if somebody changed the base, that is a conflict.
+fn unread(error: FsError) -> io::Error {
+    match error {
+        FsError::Changed | FsError::NotFound => Errno::STALE.into(),
+        FsError::Io(error) => error,
+        other => io::Error::other(other),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::version::{Timestamp, Version};
 use forerun_types::Digest;
+use std::borrow::Cow;
 use std::io;
 
 /// A tree that the committer works in.
@@ -64,6 +65,9 @@ pub struct Attributes {
     /// lists are taken over from it, or the operation fails.
     pub like: Option<Location>,
 }
+
+/// The content of a file to be written: offset and bytes of each piece.
+pub type Pieces<'a> = dyn Iterator<Item = io::Result<(u64, Cow<'a, [u8]>)>> + 'a;
 
 /// Keeps a staged file from going away: while it is held, its inode number can not be
 /// given to another.
@@ -142,7 +146,8 @@ pub trait Storage: Send + Sync {
     -> io::Result<()>;
 
     /// Writes a new file; it is durable once it is synced. `pieces` are offset and
-    /// bytes, in order; what they leave out up to `len` is a hole.
+    /// bytes, in order, read as they are asked for; what they leave out up to `len` is a
+    /// hole.
     ///
     /// # Errors
     /// See [`Storage::observe`].
@@ -150,7 +155,7 @@ pub trait Storage: Send + Sync {
         &self,
         at: &Location,
         len: u64,
-        pieces: &mut dyn Iterator<Item = (u64, &[u8])>,
+        pieces: &mut Pieces<'_>,
         attributes: &Attributes,
     ) -> io::Result<Box<dyn Hold>>;
 

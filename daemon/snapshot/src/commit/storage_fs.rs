@@ -1,7 +1,7 @@
 //! The real storage: Linux system calls relative to directory descriptors.
 
 use super::lease;
-use super::storage::{Attributes, Hold, Lease, Location, Observed, Place, Storage};
+use super::storage::{Attributes, Hold, Lease, Location, Observed, Pieces, Place, Storage};
 use crate::FsError;
 use crate::base::{open_beneath, open_file, raw_list, read_target, read_whole, stat};
 use crate::name;
@@ -303,12 +303,13 @@ impl Storage for FsStorage {
         &self,
         at: &Location,
         len: u64,
-        pieces: &mut dyn Iterator<Item = (u64, &[u8])>,
+        pieces: &mut Pieces<'_>,
         attributes: &Attributes,
     ) -> io::Result<Box<dyn Hold>> {
         let file = self.create(at)?;
-        for (offset, bytes) in pieces {
-            write_all(&file, offset, bytes)?;
+        for piece in pieces {
+            let (offset, bytes) = piece?;
+            write_all(&file, offset, &bytes)?;
         }
         rustix::fs::ftruncate(&file, len)?;
         if let Some(like) = &attributes.like {

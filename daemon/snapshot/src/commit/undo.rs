@@ -9,13 +9,16 @@ use super::apply::Work;
 use super::intent::{Intent, IntentLog, IntentState, Operation, Recorded, Undoes};
 use super::storage::Location;
 use super::{Commit, CommitError, EndError, Like, validate, work_of};
+use crate::chunks::ChunkStore;
 use crate::content::Content;
 use crate::delta::{Placed, Pre, Removed, What};
 use crate::name;
 use crate::version::{ObjectKind, Version};
 use crate::{Delta, Workspace};
-use forerun_types::{CommitId, LeftAlone};
+use forerun_types::{CommitId, Digest, LeftAlone};
 use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
 
 /// Largest file that an undo brings back; it is read into memory for that.
 const UNDO_FILE_BYTES_MAX: u64 = 4 << 30;
@@ -59,7 +62,7 @@ impl Workspace {
             return Err(CommitError::NotUndoable { commit: id, reason });
         }
         let work = work_of(inner, &intent);
-        let mut inverse = Inverse::of(&work, &intent, force)?;
+        let mut inverse = Inverse::of(&work, &inner.chunks, &intent, force)?;
         let delta = loop {
             let delta = inverse.delta();
             match validate::validate(inner, &delta) {
@@ -92,6 +95,7 @@ impl Workspace {
 /// The inverse of an intent, as far as it can be committed.
 struct Inverse<'a> {
     work: &'a Work<'a>,
+    chunks: &'a Arc<ChunkStore>,
     force: bool,
     removed: Vec<Removed>,
     placed: Vec<Placed>,
@@ -102,9 +106,15 @@ struct Inverse<'a> {
 }
 
 impl<'a> Inverse<'a> {
-    fn of(work: &'a Work<'a>, intent: &'a Intent, force: bool) -> Result<Inverse<'a>, EndError> {
+    fn of(
+        work: &'a Work<'a>,
+        chunks: &'a Arc<ChunkStore>,
+        intent: &'a Intent,
+        force: bool,
+    ) -> Result<Inverse<'a>, EndError> {
         let mut inverse = Inverse {
             work,
+            chunks,
             force,
             removed: Vec::new(),
             placed: Vec::new(),
@@ -222,15 +232,20 @@ impl<'a> Inverse<'a> {
             }
         } else {
             let bytes = storage.read(&at, UNDO_FILE_BYTES_MAX)?;
+            let digest = Digest::of(&bytes);
             let mut content = Content::default();
-            content.write(0, &bytes);
-            if pre.digest.is_some_and(|digest| digest != content.digest()) {
+            content
+                .write(self.chunks, 0, &bytes)
+                .map_err(|error| EndError::Storage(io::Error::other(error)))?;
+            content.presume_digest(digest);
+            if pre.digest.is_some_and(|known| known != digest) {
                 self.leave(path, "its earlier version was changed where it was kept");
                 return Ok(());
             }
             self.likes.insert(path.to_owned(), Like::File(at));
             What::File {
                 content,
+                digest,
                 mode: Some(pre.version.mode),
                 times: None,
                 group: None,

@@ -5,7 +5,7 @@ use super::error::CommitError;
 use super::intent::{Recorded, RemovedDirectory, TimesOf};
 use super::storage::{Location, Observed, Storage};
 use crate::Delta;
-use crate::delta::{Placed, Pre, Removed, What};
+use crate::delta::{Placed, Pre, Removed, What, path_before};
 use crate::name;
 use crate::version::{ObjectKind, Version};
 use crate::workspace::Inner;
@@ -135,17 +135,7 @@ impl Validation<'_> {
     /// Where a path of the version after was before; `None` if it lies in a new
     /// directory.
     fn path_before(&self, path: &str) -> Option<String> {
-        let mut above = name::split(path).0;
-        while !above.is_empty() {
-            match self.placed.get(above).map(|placed| &placed.what) {
-                Some(What::Moved { from, .. }) => {
-                    return Some(format!("{from}{}", &path[above.len()..]));
-                }
-                Some(What::Directory { .. }) => return None,
-                _ => above = name::split(above).0,
-            }
-        }
-        Some(path.to_owned())
+        path_before(&self.placed, path)
     }
 
     fn observe(&self, path: &str) -> Result<Option<Observed>, CommitError> {

@@ -1,17 +1,21 @@
 //! Deltas as bytes: a magic text, a JSON header with everything but contents, then the
-//! contents' stored pieces one after another.
+//! contents' stored pieces one after another. Of a large file that was changed in part,
+//! only the changed pieces are stored, and which object they are changes of: one that the
+//! delta itself expects in the base, by its digest.
 //!
 //! Bytes that are read back are untrusted: every count, length, path and target is
 //! checked before it is used, digests are recomputed, and nothing panics or allocates
 //! by a number that the bytes do not back up.
 
-use super::{Delta, Placed, Pre, Removed, What};
+use super::{Delta, Placed, Pre, Removed, What, path_before};
+use crate::chunks::{Chunk, ChunkStore};
 use crate::commit::intent::TimesOf;
-use crate::content::{CHUNK_BYTES, Content};
-use crate::name;
+use crate::content::{CHUNK_BYTES, Content, Difference};
 use crate::version::{MODE_BITS, ObjectKind, Version};
+use crate::{FsError, name};
 use forerun_types::{Digest, Hasher};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 const MAGIC: &[u8; 8] = b"frdelta1";
@@ -72,6 +76,9 @@ enum WhatHeader {
     File {
         len: u64,
         digest: Digest,
+        /// What the pieces are put on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        over: Option<OverHeader>,
         /// Length of each stored piece by its offset.
         pieces: Vec<(u64, u64)>,
         mode: Option<u32>,
@@ -90,6 +97,15 @@ enum WhatHeader {
     Times {
         times: TimesOf,
     },
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OverHeader {
+    /// Path of a file that the delta replaces or removes.
+    path: String,
+    /// How many of its bytes count.
+    len: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,7 +128,87 @@ impl From<&Pre> for PreHeader {
     }
 }
 
-fn header(removed: &[Removed], placed: &[Placed]) -> Header {
+/// The stored part of a content.
+struct Stored<'a> {
+    over: Option<OverHeader>,
+    pieces: Vec<(u64, Cow<'a, [u8]>)>,
+}
+
+/// The stored parts of a delta's contents, in order.
+fn stored<'a>(removed: &'a [Removed], placed: &'a [Placed]) -> Result<Vec<Stored<'a>>, FsError> {
+    let contents = || {
+        placed.iter().filter_map(|placed| match &placed.what {
+            What::File { content, .. } => Some(content),
+            _ => None,
+        })
+    };
+    let expected = match contents().any(Content::has_lower) {
+        true => expected(removed, placed),
+        false => Vec::new(),
+    };
+    contents()
+        .map(|content| {
+            let (over, chunks) = difference(content, &expected);
+            let pieces = match over {
+                None if content.has_lower() => content.pieces().collect::<Result<_, _>>()?,
+                _ => chunks
+                    .into_iter()
+                    .map(|(offset, chunk)| Ok((offset, chunk.bytes()?)))
+                    .collect::<Result<_, FsError>>()?,
+            };
+            Ok(Stored { over, pieces })
+        })
+        .collect()
+}
+
+/// The files that a delta expects in the base, by their paths there.
+fn expected<'a>(removed: &'a [Removed], placed: &'a [Placed]) -> Vec<(String, &'a Pre)> {
+    let by_path = by_path(placed);
+    let removed = removed
+        .iter()
+        .map(|removed| Some((removed.path.clone(), &removed.pre)));
+    let replaced = placed.iter().map(|placed| {
+        let pre = placed.what.replaces()?;
+        Some((path_before(&by_path, &placed.path)?, pre))
+    });
+    removed
+        .chain(replaced)
+        .flatten()
+        .filter(|(_, pre)| pre.kind == ObjectKind::File && pre.digest.is_some())
+        .collect()
+}
+
+fn by_path(placed: &[Placed]) -> HashMap<&str, &Placed> {
+    let by_path = placed.iter().map(|placed| (placed.path.as_str(), placed));
+    by_path.collect()
+}
+
+/// What a content has that one of the expected files has not.
+fn difference<'a>(
+    content: &'a Content,
+    expected: &[(String, &Pre)],
+) -> (Option<OverHeader>, Vec<(u64, &'a Chunk)>) {
+    if let Some((path, len)) = content.expected() {
+        let path = path.to_owned();
+        return (Some(OverHeader { path, len }), content.chunks());
+    }
+    for (path, pre) in expected {
+        let difference = pre.old.as_ref().and_then(|old| content.since(old));
+        if let Some(Difference { kept, chunks }) = difference {
+            let (path, len) = (path.clone(), kept);
+            return (Some(OverHeader { path, len }), chunks);
+        }
+    }
+    (None, content.chunks())
+}
+
+/// The header; without `stored`, how contents are cut into pieces is left out.
+fn header(removed: &[Removed], placed: &[Placed], stored: &[Stored<'_>]) -> Header {
+    let mut stored = stored.iter().map(|stored| {
+        let pieces = stored.pieces.iter();
+        let pieces = pieces.map(|(offset, bytes)| (*offset, bytes.len() as u64));
+        (stored.over.clone(), pieces.collect())
+    });
     let removed = removed.iter().map(|removed| RemovedHeader {
         path: removed.path.clone(),
         pre: (&removed.pre).into(),
@@ -127,22 +223,24 @@ fn header(removed: &[Removed], placed: &[Placed]) -> Header {
             },
             What::File {
                 content,
+                digest,
                 mode,
                 times,
                 group,
                 replaces,
-            } => WhatHeader::File {
-                len: content.len(),
-                digest: content.digest(),
-                pieces: content
-                    .extents()
-                    .map(|(offset, bytes)| (offset, bytes.len() as u64))
-                    .collect(),
-                mode: *mode,
-                times: *times,
-                group: *group,
-                replaces: replaces.as_ref().map(Into::into),
-            },
+            } => {
+                let (over, pieces) = stored.next().unwrap_or_default();
+                WhatHeader::File {
+                    len: content.len(),
+                    digest: *digest,
+                    over,
+                    pieces,
+                    mode: *mode,
+                    times: *times,
+                    group: *group,
+                    replaces: replaces.as_ref().map(Into::into),
+                }
+            }
             What::Symlink {
                 target,
                 times,
@@ -164,13 +262,8 @@ fn header(removed: &[Removed], placed: &[Placed]) -> Header {
 
 /// Digest of everything in a delta.
 pub(super) fn digest(removed: &[Removed], placed: &[Placed], changes: &Digest) -> Digest {
-    let mut header = header(removed, placed);
-    for placed in &mut header.placed {
-        // How a content is cut into pieces is nobody's business.
-        if let WhatHeader::File { pieces, .. } = &mut placed.what {
-            pieces.clear();
-        }
-    }
+    // How a content is cut into pieces is nobody's business.
+    let header = header(removed, placed, &[]);
     Hasher::new("forerun delta v1")
         .digest(changes)
         .field(json(&header))
@@ -182,21 +275,22 @@ fn json(header: &Header) -> Vec<u8> {
 }
 
 impl Delta {
-    /// The delta as bytes, without the previous contents.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let header = json(&header(self.removed(), self.placed()));
+    /// The delta as bytes, without the previous contents. Of a large file that was
+    /// changed in part, the rest is not in it either.
+    ///
+    /// # Errors
+    /// [`FsError::Changed`], [`FsError::Io`] if a content could not be read.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, FsError> {
+        let stored = stored(self.removed(), self.placed())?;
+        let header = json(&header(self.removed(), self.placed(), &stored));
         let mut bytes = Vec::with_capacity(MAGIC.len() + 8 + header.len());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&header);
-        for placed in self.placed() {
-            if let What::File { content, .. } = &placed.what {
-                content
-                    .extents()
-                    .for_each(|(_, piece)| bytes.extend_from_slice(piece));
-            }
+        for (_, piece) in stored.iter().flat_map(|stored| &stored.pieces) {
+            bytes.extend_from_slice(piece);
         }
-        bytes
+        Ok(bytes)
     }
 
     /// Reads a delta back. The bytes are not trusted.
@@ -274,13 +368,15 @@ fn read_what(
         WhatHeader::File {
             len,
             digest,
+            over,
             pieces,
             mode,
             times,
             group,
             replaces,
         } => What::File {
-            content: read_content(len, &digest, &pieces, contents, holes)?,
+            content: read_content(len, &digest, over.as_ref(), &pieces, contents, holes)?,
+            digest,
             mode,
             times,
             group,
@@ -292,13 +388,19 @@ fn read_what(
 fn read_content(
     len: u64,
     digest: &Digest,
+    over: Option<&OverHeader>,
     pieces: &[(u64, u64)],
     contents: &mut &[u8],
     holes: &mut u64,
 ) -> Result<Content, DeltaParseError> {
     let malformed = || DeltaParseError::new("malformed content");
-    let mut content = Content::default();
-    let (mut end, mut stored) = (0, 0);
+    let mut content = match over {
+        Some(over) if (1..=len).contains(&over.len) => Content::over_expected(&over.path, over.len),
+        Some(_) => return Err(malformed()),
+        None => Content::default(),
+    };
+    let kept = over.map_or(0, |over| over.len);
+    let (mut end, mut stored) = (0, kept);
     for (offset, count) in pieces {
         let fits = offset % CHUNK_BYTES == 0
             && *offset >= end
@@ -309,18 +411,23 @@ fn read_content(
         if !fits {
             return Err(malformed());
         }
-        content.write(*offset, piece);
+        content
+            .put(ChunkStore::unbound(), *offset, piece)
+            .map_err(|_| malformed())?;
         *contents = rest;
         end = offset + count as u64;
-        stored += count as u64;
+        stored += end.saturating_sub(kept.max(*offset));
     }
     *holes = len
         .checked_sub(stored)
         .filter(|_| len <= FILE_BYTES_MAX)
         .and_then(|hole| holes.checked_sub(hole))
         .ok_or_else(|| DeltaParseError::new("file too large"))?;
-    content.set_len(len);
-    if content.digest() != *digest {
+    content.set_len(len).map_err(|_| malformed())?;
+    if over.is_some() {
+        // It is checked when the rest is there.
+        content.presume_digest(*digest);
+    } else if content.digest().ok() != Some(*digest) {
         return Err(DeltaParseError::new("content does not match its digest"));
     }
     Ok(content)
@@ -352,12 +459,29 @@ fn check(removed: &[Removed], placed: &[Placed]) -> Result<(), DeltaParseError> 
         return Err(DeltaParseError::new("out of order"));
     }
     check_moves(removed, placed)?;
+    check_expected(removed, placed)?;
     placed
         .iter()
         .try_for_each(|placed| check_what(&placed.what))?;
     removed
         .iter()
         .try_for_each(|removed| check_pre(&removed.pre))
+}
+
+/// What a content is put on is compared with a digest before that.
+fn check_expected(removed: &[Removed], placed: &[Placed]) -> Result<(), DeltaParseError> {
+    let expected = expected(removed, placed);
+    let expected: HashSet<_> = expected.iter().map(|(path, _)| path.as_str()).collect();
+    let is_known = |placed: &Placed| match &placed.what {
+        What::File { content, .. } => content
+            .expected()
+            .is_none_or(|(path, _)| expected.contains(path)),
+        _ => true,
+    };
+    match placed.iter().all(is_known) {
+        true => Ok(()),
+        false => Err(DeltaParseError::new("a change of what is not expected")),
+    }
 }
 
 fn check_moves(removed: &[Removed], placed: &[Placed]) -> Result<(), DeltaParseError> {

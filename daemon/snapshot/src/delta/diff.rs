@@ -175,7 +175,7 @@ fn text(side: &Side) -> Result<Option<String>, Unshown> {
         Side::Target(target) => Ok(Some(target.clone())),
         Side::Text(content) if content.len() > FILE_BYTES_MAX => Err(Unshown::Binary),
         Side::Text(content) => {
-            let bytes = content.to_vec();
+            let bytes = content.to_vec().map_err(|_| Unshown::Unknown)?;
             if bytes.iter().take(BINARY_PROBE_BYTES).any(|byte| *byte == 0) {
                 return Err(Unshown::Binary);
             }

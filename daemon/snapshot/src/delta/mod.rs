@@ -18,6 +18,7 @@ use crate::version::{ObjectKind, Version};
 pub use bytes::DeltaParseError;
 pub use forerun_types::FileDiff;
 use forerun_types::{ChangeKind, Digest, Hasher, PathChange};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 /// The net changes of a step, or of a session. Cheap to clone.
@@ -60,6 +61,7 @@ pub(crate) enum What {
     },
     File {
         content: Content,
+        digest: Digest,
         /// `None` for the default of a new file.
         mode: Option<u32>,
         times: Option<TimesOf>,
@@ -218,11 +220,26 @@ impl What {
     /// Digest of a file's content or of a link's target.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self {
-            What::File { content, .. } => Some(content.digest()),
+            What::File { digest, .. } => Some(*digest),
             What::Symlink { target, .. } => Some(Digest::of(target)),
             _ => None,
         }
     }
+}
+
+/// Where a path of the version after was before; `None` if it lies in a new directory.
+pub(crate) fn path_before(placed: &HashMap<&str, &Placed>, path: &str) -> Option<String> {
+    let mut above = name::split(path).0;
+    while !above.is_empty() {
+        match placed.get(above).map(|placed| &placed.what) {
+            Some(What::Moved { from, .. }) => {
+                return Some(format!("{from}{}", &path[above.len()..]));
+            }
+            Some(What::Directory { .. }) => return None,
+            _ => above = name::split(above).0,
+        }
+    }
+    Some(path.to_owned())
 }
 
 /// Digest of the net changes alone.
@@ -238,15 +255,15 @@ fn changes(removed: &[Removed], placed: &[Placed]) -> Digest {
             What::Times { times } => ("times".into(), &Some(*times)),
             What::Symlink { target, times, .. } => (format!("link {target}"), times),
             What::File {
-                content,
+                digest,
                 mode,
                 times,
                 group,
                 replaces,
+                ..
             } => {
                 let old = replaces.as_ref().and_then(|pre| pre.mode);
                 let mode = mode.filter(|mode| Some(*mode) != old);
-                let digest = content.digest();
                 (format!("file {digest} {mode:?} {group:?}"), times)
             }
         };

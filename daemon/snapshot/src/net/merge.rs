@@ -90,14 +90,15 @@ fn is_apart(path: &str, apart: &HashMap<String, bool>) -> bool {
 fn is_nothing(what: &What, default_mode: u32) -> bool {
     match what {
         What::File {
-            content,
+            digest,
             mode,
             times: None,
             group: None,
             replaces: Some(pre),
+            ..
         } => {
             pre.kind == ObjectKind::File
-                && pre.digest == Some(content.digest())
+                && pre.digest == Some(*digest)
                 && pre.mode == Some(mode.unwrap_or(default_mode))
         }
         What::Symlink {

@@ -2,6 +2,7 @@
 
 use super::{Committer, Inner, Workspace};
 use crate::base::Base;
+use crate::chunks::ChunkStore;
 use crate::commit::slots::STATE_SLOTS;
 use crate::commit::storage::Storage;
 use crate::commit::storage_fs::FsStorage;
@@ -220,6 +221,7 @@ impl Workspace {
         let inner = Arc::new(Inner {
             base: Base::new(duplicate()?, hidden.iter().map(|mask| mask.key).collect()),
             entries: Entries::new(),
+            chunks: ChunkStore::new(state_dir),
             gate: RwLock::new(()),
             committer: Mutex::new(Committer::default()),
             flush: Mutex::new(()),

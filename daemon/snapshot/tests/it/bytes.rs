@@ -18,7 +18,12 @@ static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     branch.put("dir/file", &"z".repeat(70_000)).expect("writes");
     let dir = branch.resolve("dir").expect("is there");
     branch.symlink(dir, "link", "../edit").expect("links");
-    branch.freeze().expect("freezes").1.to_bytes()
+    branch
+        .freeze()
+        .expect("freezes")
+        .1
+        .to_bytes()
+        .expect("reads")
 });
 
 /// The bytes with a text in the header replaced, and the header's length with it.
@@ -37,7 +42,7 @@ fn with(from: &str, to: &str) -> Vec<u8> {
 #[test]
 fn a_delta_survives_its_bytes() {
     let delta = Delta::from_bytes(&BYTES).expect("reads");
-    assert_eq!(delta.to_bytes(), *BYTES);
+    assert_eq!(delta.to_bytes().expect("reads"), *BYTES);
     assert_eq!(delta.changed().len(), 6);
 }
 

@@ -316,7 +316,7 @@ fn a_grafted_delta_continues_on_another_snapshot_and_says_when_it_is_stale() {
         branch.put("a", "one\n").expect("writes");
         branch.mv("dir", "moved").expect("renames");
         let (_, delta) = branch.freeze().expect("freezes");
-        delta.to_bytes()
+        delta.to_bytes().expect("reads")
     };
     // As after a restart.
     let delta = forerun_snapshot::Delta::from_bytes(&delta).expect("reads");
@@ -371,7 +371,8 @@ fn a_stored_delta_says_that_it_does_not_know_what_was_before() {
     let mut branch = scratch.open().snapshot().branch();
     branch.put("text", "two\n").expect("writes");
     let (_, delta) = branch.freeze().expect("freezes");
-    let read = forerun_snapshot::Delta::from_bytes(&delta.to_bytes()).expect("reads");
+    let bytes = delta.to_bytes().expect("reads");
+    let read = forerun_snapshot::Delta::from_bytes(&bytes).expect("reads");
     let unified = &read.diff()[0].unified;
     assert!(
         unified.ends_with("Files a/text and b/text differ\n"),

@@ -75,7 +75,7 @@ impl Storage for Stopping {
         &self,
         at: &Location,
         len: u64,
-        pieces: &mut dyn Iterator<Item = (u64, &[u8])>,
+        pieces: &mut forerun_snapshot::Pieces<'_>,
         attributes: &Attributes,
     ) -> io::Result<Box<dyn Hold>> {
         if self.power.is_off() {

@@ -255,25 +255,21 @@ fn commit_everywhere(
 }
 
 #[test]
-#[ignore = "an operation that took place and can not be looked at is not taken back"]
 fn an_operation_that_fails_once_leaves_the_workspace_as_it_was_or_as_it_is_to_be() {
     commit_everywhere(Lasts::Once, |_| ERRNOS.to_vec());
 }
 
 #[test]
-#[ignore = "an operation that took place and can not be looked at is not taken back"]
 fn a_storage_that_goes_on_refusing_changes_is_put_right_when_it_is_mended() {
     commit_everywhere(Lasts::Changes, |nth| vec![ERRNOS[nth % ERRNOS.len()]]);
 }
 
 #[test]
-#[ignore = "an operation that took place and can not be looked at is not taken back"]
 fn a_storage_that_goes_on_failing_is_put_right_when_it_is_mended() {
     commit_everywhere(Lasts::All, |_| vec![Errno::IO]);
 }
 
 #[test]
-#[ignore = "a fault at the root names no path, and one in a slot names the slot"]
 fn a_fault_is_told_by_its_kind_and_its_path() {
     let errors = commit_everywhere(Lasts::Changes, |_| ERRNOS.to_vec());
     let unclear = errors

@@ -7,6 +7,7 @@ mod conflict;
 mod crash;
 mod faults;
 mod isolation;
+mod large;
 mod model;
 mod ops;
 mod people;

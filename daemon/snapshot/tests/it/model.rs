@@ -137,7 +137,7 @@ impl Run {
         self.plain.close_all();
         let branch = std::mem::replace(&mut self.branch, self.head.branch());
         let (snapshot, delta) = branch.freeze().expect("freezes");
-        let again = Delta::from_bytes(&delta.to_bytes()).expect("reads");
+        let again = Delta::from_bytes(&delta.to_bytes().expect("reads")).expect("reads");
         assert_eq!(again.digest(), delta.digest());
         assert_eq!(again.changes(), delta.changes());
         self.frozen.push(delta);
@@ -171,6 +171,9 @@ impl Run {
             ..
         } = self;
         drop((workspace, head, branch));
+        // Nothing was flushed.
+        let recovery = scratch.open().recover(&log).expect("recovers");
+        assert!(recovery.reverted.is_empty() && recovery.kept.is_empty());
         for root in [scratch.path(), model.path()] {
             ops::stamp(root);
         }
@@ -365,7 +368,7 @@ fn moved(entries: usize) -> usize {
     assert!(branch.usage().nodes <= 4, "{:?}", branch.usage());
     let (snapshot, delta) = branch.freeze().expect("freezes");
     assert_eq!(delta.changed().len(), 1);
-    assert!(delta.to_bytes().len() < 1_024);
+    assert!(delta.to_bytes().expect("reads").len() < 1_024);
     workspace
         .commit(&delta, &MemoryLog::default())
         .expect("commits");

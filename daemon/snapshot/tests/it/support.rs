@@ -3,8 +3,8 @@
 
 use forerun_snapshot::{
     Attributes, Branch, FsError, Hold, Inode, Intent, IntentLog, IntentLogError, IntentState, Kept,
-    KeptCopy, Lease, Location, NodeKind, Observed, OpenOptions, Retention, Storage, Timestamp,
-    Workspace,
+    KeptCopy, Lease, Location, NodeKind, Observed, OpenOptions, Pieces, Retention, Storage,
+    Timestamp, Workspace,
 };
 use forerun_types::{CommitId, Digest};
 use std::collections::BTreeMap;
@@ -396,7 +396,7 @@ tapped! {
     write_file(
         at: &Location,
         len: u64,
-        pieces: &mut dyn Iterator<Item = (u64, &[u8])>,
+        pieces: &mut Pieces<'_>,
         attributes: &Attributes
     ) -> Box<dyn Hold>;
     read_link(at: &Location) -> String;
@@ -423,7 +423,7 @@ macro_rules! delegate {
     (@ $f:ident same_mount) => { fn same_mount(&self, a: &Location, b: &Location) -> io::Result<bool> { self.$f.same_mount(a, b) } };
     (@ $f:ident make_own_directory) => { fn make_own_directory(&self, at: &Location) -> io::Result<()> { self.$f.make_own_directory(at) } };
     (@ $f:ident make_directory) => { fn make_directory(&self, at: &Location, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> { self.$f.make_directory(at, mode, owner) } };
-    (@ $f:ident write_file) => { fn write_file(&self, at: &Location, len: u64, pieces: &mut dyn Iterator<Item = (u64, &[u8])>, attributes: &Attributes) -> io::Result<Box<dyn Hold>> { self.$f.write_file(at, len, pieces, attributes) } };
+    (@ $f:ident write_file) => { fn write_file(&self, at: &Location, len: u64, pieces: &mut forerun_snapshot::Pieces<'_>, attributes: &Attributes) -> io::Result<Box<dyn Hold>> { self.$f.write_file(at, len, pieces, attributes) } };
     (@ $f:ident read_link) => { fn read_link(&self, at: &Location) -> io::Result<String> { self.$f.read_link(at) } };
     (@ $f:ident lease) => { fn lease(&self, at: &Location, ino: u64) -> io::Result<Option<Box<dyn Lease>>> { self.$f.lease(at, ino) } };
     (@ $f:ident make_symlink) => { fn make_symlink(&self, at: &Location, target: &str, times: Option<(Timestamp, Timestamp)>) -> io::Result<()> { self.$f.make_symlink(at, target, times) } };
