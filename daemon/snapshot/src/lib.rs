@@ -16,6 +16,25 @@
 //! - A commit is in the base whole or not at all, whatever crashes when, and an object
 //!   that is not ours or the version that was recorded is never unlinked.
 //! - This crate reads no configuration, prints nothing, and knows no policy.
+//!
+//! **What it costs**: medians of `cargo bench -p forerun-snapshot`, release, Linux 6.18,
+//! a VM of 2 vCPUs that was shared with builds at the time (load 13), base on tmpfs. Of
+//! such a run only the ratios say something.
+//!
+//! | | measured | wanted |
+//! |---|---|---|
+//! | `std::fs::metadata` at depth 3, for comparison | 1.7 µs | |
+//! | `branch()` over 100,000 files; 0, 1,000, 100,000 nodes changed | 0.18, 0.17, 0.19 µs | 0.2 µs |
+//! | drop 100 changed files of 4 KiB at 100,000 nodes | 18 µs | 30 µs |
+//! | freeze 10 changed files of 4 KiB, hashing included | 158 µs | 50 µs, **not met** |
+//! | look-up with attributes at depth 3, base file | 6.5 × metadata | 1.1 ×, **not met** |
+//! | the same, changed file | 0.4 × metadata | less than 1 × |
+//! | change one byte of a file of 1 GiB | 21 µs | |
+//! | open a workspace of 100,000 files | 0.04 ms | 5 ms |
+//!
+//! A look-up in the base takes `openat2`, `fstat` and `close` for each name, and again
+//! for the attributes; one such access to a whole path takes about twice as long as
+//! `metadata`. Chunks that were spilled cost a drop one more system call each.
 
 mod backing;
 mod base;
