@@ -8,6 +8,7 @@ mod interrupts;
 mod isolation;
 mod kill;
 mod resilience;
+mod stale;
 mod support;
 mod tokens;
 mod undo;

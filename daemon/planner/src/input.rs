@@ -124,6 +124,12 @@ pub enum Outcome {
 pub enum RetireResult {
     /// It is recorded.
     Done,
+    /// Somebody changed what the step saw: executed now, it might observe something else.
+    /// Nothing was recorded. It is executed again, and its verdict stays.
+    Stale {
+        /// For people; names the path.
+        reason: String,
+    },
     /// It could not be recorded, and the workspace is as it was before: somebody changed
     /// what it changes, or a path cannot be written.
     Conflict {

@@ -5,7 +5,7 @@
 //!             ▲  ▲                  │                        │
 //!             │  └─ parent changed ─┼────────────────────────┤ (run again; the last result counts)
 //!             │                     └─not executed─▶ Leaf ───┘ (executed when decided)
-//!             └───────────────────── conflict ◀── Retiring
+//!             └────────────── stale, conflict ◀── Retiring
 //! step     (no slot) ─open─▶ Speculative ─▶ Awaited ─decide─▶ InReview ─▶ Decided ─▶ Retiring ─▶ Verified
 //!                                 ▲            ▲                 │
 //!                                 └────────────┴─ an earlier step was replaced, or observed something else
@@ -34,7 +34,10 @@
 //! - *retire*: the first step, if it is decided, reviewed and executed. One at a time.
 //! - *stall*: the lowest undecided step can get no verdict from T.
 //!
-//! When a node is executed again (its parent's changes are others, or it conflicted): the same
+//! A step that is stale when it is to retire (somebody changed what it saw) is executed again
+//! at once, its verdict stays; after [`STALE_RERUNS_MAX`] times the session stalls.
+//!
+//! When a node is executed again (its parent's changes are others, it was stale or it conflicted): the same
 //! observation keeps everything below and executes it again only if the changes differ; another
 //! observation drops all below, decisions included (rule 6).
 //!
@@ -101,6 +104,10 @@ enum Cause {
     /// This decided node can not be executed or recorded.
     Step(NodeId),
 }
+
+/// How often in a row a stale step is executed again before the user is asked; stops a file
+/// that changes all the time from keeping a session busy for ever.
+const STALE_RERUNS_MAX: u32 = 3;
 
 const MISMATCH: &str = "another answer is the verdict";
 const CHANGED: &str = "the step before it changed";
@@ -489,25 +496,53 @@ impl Planner {
                     self.ledger.end_execution(node, step, ExecutionEnd::Used);
                 }
             }
+            RetireResult::Stale { reason } => {
+                let reruns = self.take_back();
+                if reruns.is_none_or(|reruns| reruns > STALE_RERUNS_MAX) {
+                    let hint = "retry executes it again, once nobody changes that any more";
+                    self.stall_step(node, reason, hint.to_owned());
+                }
+            }
             RetireResult::Conflict { reason, hint } => {
-                let slot = &mut self.tree.slots_mut()[0];
-                let step = slot.step;
-                slot.retiring = false;
-                if let Some(node) = slot.node.as_mut()
-                    && node.candidate.kind != ActionKind::Terminate
-                {
-                    self.ledger.end_execution(node, step, ExecutionEnd::Dropped);
-                    node.run = Run::Proposed;
-                }
-                if !self.stopping {
-                    self.stall_at(step, Cause::Step(node), reason, hint);
-                }
+                self.take_back();
+                self.stall_step(node, reason, hint);
             }
         }
         if self.stopping {
             self.drop_all(STOPPED);
             self.end(EndReason::Stopped);
         }
+    }
+
+    /// The first step did not retire: it is to be executed again. Returns how often that
+    /// was so in a row, or `None` of a step that is not executed.
+    fn take_back(&mut self) -> Option<u32> {
+        let slot = self.tree.slots_mut().first_mut()?;
+        let step = slot.step;
+        slot.retiring = false;
+        let node = slot.node.as_mut()?;
+        if node.candidate.kind == ActionKind::Terminate {
+            return None;
+        }
+        self.ledger.end_execution(node, step, ExecutionEnd::Dropped);
+        node.run = Run::Proposed;
+        node.reruns += 1;
+        Some(node.reruns)
+    }
+
+    /// The first step waits for the user, who has all attempts before them again.
+    fn stall_step(&mut self, id: NodeId, reason: String, hint: String) {
+        if self.stopping {
+            return;
+        }
+        let Some(slot) = self.tree.slots_mut().first_mut() else {
+            return;
+        };
+        let step = slot.step;
+        if let Some(node) = slot.node.as_mut() {
+            node.reruns = 0;
+        }
+        self.stall_at(step, Cause::Step(id), reason, hint);
     }
 }
 

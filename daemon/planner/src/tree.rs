@@ -90,6 +90,8 @@ pub(crate) struct Node {
     pub(crate) open: Option<ExecutionId>,
     /// The last result; outdated unless `run` is [`Run::Executed`].
     pub(crate) result: Option<Observed>,
+    /// How often in a row it was executed again because it was stale.
+    pub(crate) reruns: u32,
 }
 
 /// How far a node's execution is.
@@ -288,6 +290,7 @@ impl Node {
             },
             open: None,
             result: None,
+            reruns: 0,
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) async fn run(
             digests: Digests {
                 observation: observation.digest(),
                 changes: delta.changes(),
-                delta: delta.digest(),
+                delta: delta.binding(),
             },
             observation,
             snapshot: registry.insert(version, Some(delta)),
@@ -145,7 +145,7 @@ fn settle(
         stderr,
     } = executed;
     let mut observation = outcome::observe(&end, &request.limits, &stderr);
-    let Some(volumes) = volumes else {
+    let Some(mut volumes) = volumes else {
         return (observation, None, None);
     };
     let denied = volumes.denied.as_ref().map(outcome::denial);
@@ -160,7 +160,8 @@ fn settle(
         ObservationStatus::Success | ObservationStatus::ToolError
     );
     if !kept {
-        return (observation, None, denied);
+        volumes.workspace.revert();
+        volumes.tmp.revert();
     }
     match freeze(volumes) {
         Ok((_, delta)) if tool.description.annotations.read_only && !delta.is_empty() => (

@@ -140,9 +140,13 @@ fn put(
                 (Some(pre), linked) => {
                     let node = branch.lookup(directory, name)?;
                     compare(branch, node, pre)?;
+                    // What has other names too keeps its content under them.
+                    let alone = pre.kind == ObjectKind::File
+                        && group.is_none()
+                        && branch.metadata(node)?.nlink == 1;
                     match linked {
                         Some(linked) if linked == node => node,
-                        None if pre.kind == ObjectKind::File && group.is_none() => node,
+                        None if alone => node,
                         other => {
                             branch.unlink(directory, name)?;
                             match other {

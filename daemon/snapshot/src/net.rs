@@ -9,6 +9,7 @@ mod merge;
 use crate::commit::intent::TimesOf;
 use crate::delta::{Placed, Pre, Removed, What};
 use crate::node::{Binding, Body, Inode, Link, Node, Table, Times};
+use crate::pins::Reads;
 use crate::seen::{Lineage, Seen, SeenMap, first_look_in};
 use crate::version::{ObjectKind, Version};
 use crate::{Delta, FsError, Workspace};
@@ -56,35 +57,40 @@ impl<'a> View<'a> {
         if let Some(changed) = self.nodes.get(&node) {
             return changed.links.clone();
         }
-        let Some(place) = self.workspace.inner.entries.place(node) else {
-            return Vec::new();
-        };
-        let binding = self
-            .nodes
-            .get(&place.directory)
-            .and_then(|node| node.directory()?.bindings.get(&place.name));
-        match binding {
-            Some(binding) if binding.now != Some(node) => Vec::new(),
-            _ => vec![place],
-        }
+        let mut links = self.workspace.inner.entries.links(node);
+        links.retain(|place| {
+            let directory = self.nodes.get(&place.directory);
+            let binding = directory.and_then(|node| node.directory()?.bindings.get(&place.name));
+            let is_bound = binding.is_none_or(|binding| binding.now == Some(node));
+            // What was in a directory that was removed went with it.
+            let is_there = || {
+                directory.is_some()
+                    || place.directory == Inode::ROOT
+                    || !self.links(place.directory).is_empty()
+            };
+            is_bound && is_there()
+        });
+        links
     }
 }
 
 /// What turns `before` into `after`, where `before` is what the base is to hold when the
-/// delta is committed.
+/// delta is committed. `pins` are those of the one step that did it.
 pub(crate) fn delta(
     workspace: &Workspace,
     before: &Table,
     after: &Table,
     own: &SeenMap,
-    chain: &[Arc<Lineage>],
+    (chain, verified): (&[Arc<Lineage>], &SeenMap),
     lineage: Arc<Lineage>,
+    pins: Option<Arc<Reads>>,
 ) -> Result<Delta, FsError> {
     let mut net = Net {
         before: View::new(workspace, before),
         after: View::new(workspace, after),
         own,
         chain,
+        verified,
         removed: Vec::new(),
         placed: Vec::new(),
         unlike: HashSet::new(),
@@ -95,7 +101,7 @@ pub(crate) fn delta(
     }
     let default_mode = workspace.inner.default_modes.0;
     let (removed, placed) = merge::merge(net.removed, net.placed, &net.unlike, default_mode);
-    Ok(Delta::new(removed, placed, Some(lineage)))
+    Ok(Delta::of_step(removed, placed, Some(lineage), pins))
 }
 
 /// Every node that may be bound elsewhere, or hold something else.
@@ -145,6 +151,8 @@ struct Net<'a> {
     after: View<'a>,
     own: &'a SeenMap,
     chain: &'a [Arc<Lineage>],
+    /// First looks of the newest version that the base holds.
+    verified: &'a SeenMap,
     removed: Vec<Removed>,
     placed: Vec<Placed>,
     /// Paths of removed directories whose mode is not that of a new one.
@@ -154,13 +162,7 @@ struct Net<'a> {
 
 impl Net<'_> {
     fn compare(&mut self, node: Inode) -> Result<(), FsError> {
-        let old_links = self.before.links(node);
-        // A node leaves the table when its last name is removed.
-        let (before, after) = (self.before.nodes, self.after.nodes);
-        let new_links = match before.contains_key(&node) && !after.contains_key(&node) {
-            true => Vec::new(),
-            false => self.after.links(node),
-        };
+        let (old_links, new_links) = (self.before.links(node), self.after.links(node));
         let is_directory = [self.after.nodes, self.before.nodes]
             .iter()
             .find_map(|table| table.get(&node))
@@ -378,12 +380,32 @@ impl Net<'_> {
     }
 
     fn look(&self, node: Inode) -> Result<Seen, FsError> {
-        let mut seen = first_look_in(node, self.own, self.chain).ok_or(FsError::Changed)?;
+        let Some(mut seen) = first_look_in(node, self.own, self.chain) else {
+            return self.look_again(node);
+        };
         if let (None, Some(content)) = (seen.digest, &seen.content) {
             // A large file: read now, if it has to be read at all.
             seen.digest = Some(content.digest()?);
         }
         Ok(seen)
+    }
+
+    /// A commit that ended meanwhile moved it, and its looks are no part of the chain.
+    fn look_again(&self, node: Inode) -> Result<Seen, FsError> {
+        let of_base = self.before.nodes.get(&node).map(|node| &node.body);
+        if !matches!(of_base, Some(Body::BaseFile)) {
+            return Err(FsError::Changed);
+        }
+        if let Some(seen) = self.verified.get(&node) {
+            return Ok(seen.clone());
+        }
+        let version = Version::of(&self.before.workspace.inner.stat(node)?);
+        Ok(Seen {
+            version,
+            racy: true,
+            digest: None,
+            content: None,
+        })
     }
 }
 

@@ -10,7 +10,7 @@
 //!   removed from it, which the delta needs.
 
 use crate::content::Content;
-use crate::version::Timestamp;
+use crate::version::{ObjectKind, Timestamp};
 use imbl::OrdMap;
 use std::sync::Arc;
 
@@ -40,6 +40,16 @@ pub enum NodeKind {
     Symlink,
 }
 
+impl From<NodeKind> for ObjectKind {
+    fn from(kind: NodeKind) -> ObjectKind {
+        match kind {
+            NodeKind::File => ObjectKind::File,
+            NodeKind::Directory => ObjectKind::Directory,
+            NodeKind::Symlink => ObjectKind::Symlink,
+        }
+    }
+}
+
 /// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Link {
@@ -56,7 +66,8 @@ pub(crate) struct Node {
     pub(crate) times: Times,
     /// Permission bits; `None` for what a new node gets by default.
     pub(crate) mode: Option<u32>,
-    /// Whether a tool made it; such a node renamed over a file inherits its mode.
+    /// Whether a tool made it; in the step that did, it inherits the mode of a file that
+    /// it is renamed over.
     pub(crate) created: bool,
 }
 

@@ -55,8 +55,9 @@ impl Snapshot {
             &verified.table,
             &self.lineage.table,
             &SeenMap::new(),
-            &chain,
+            (&chain, verified.seen()),
             Arc::clone(&self.lineage),
+            None,
         )
     }
 

@@ -16,10 +16,11 @@ use crate::commit::intent::SlotPlace;
 use crate::commit::storage::Storage;
 use crate::content::Content;
 use crate::entries::Entries;
-use crate::node::Inode;
+use crate::node::{Inode, Link};
+use crate::pins::Answer;
 use crate::seen::Lineage;
 use crate::version::{ObjectKind, Timestamp, Version};
-use crate::{FsError, Snapshot, name};
+use crate::{Delta, FsError, Snapshot, Stale, name};
 use forerun_types::Digest;
 pub use open::{OpenError, OpenOptions};
 use rustix::fs::Stat;
@@ -117,10 +118,31 @@ impl Workspace {
         }
     }
 
+    /// How much is known of base objects that were looked up: a measure of memory.
+    pub fn entries_known(&self) -> usize {
+        self.inner.entries.len()
+    }
+
+    /// Asks whether executing the step now would show it the same, without committing it.
+    ///
+    /// # Errors
+    /// [`Stale`] names the first object of which the step was told something else.
+    pub fn validate(&self, delta: &Delta) -> Result<(), Stale> {
+        let _committer = self.inner.lock_committer();
+        delta.check_reads(&self.inner)
+    }
+
     /// Notes that a step was verified which changed nothing: what it saw no longer
     /// binds the steps after it. A commit does this by itself.
-    pub fn retire(&self, delta: &crate::Delta) {
-        delta.verify();
+    ///
+    /// # Errors
+    /// As [`Workspace::validate`]; nothing is noted then.
+    pub fn retire(&self, delta: &Delta) -> Result<(), Stale> {
+        let _committer = self.inner.lock_committer();
+        delta.check_reads(&self.inner)?;
+        let _gate = self.inner.write_gate();
+        delta.verify(&self.inner);
+        Ok(())
     }
 }
 
@@ -145,11 +167,57 @@ impl Inner {
     }
 
     /// A visible name in a base directory.
-    pub(crate) fn lookup(&self, directory: Inode, name: &str) -> Result<Option<Inode>, FsError> {
+    pub(crate) fn lookup(&self, directory: Inode, name: &str) -> Result<Answer, FsError> {
         self.at(directory, |base, path| {
+            let path = name::join(path, name);
+            let stat = base.stat(&path)?.filter(|stat| base.is_visible(stat));
+            let Some(stat) = stat else { return Ok(None) };
+            let mut entry = self.entries.intern(directory, name);
+            if self.entries.has_several(entry) && !self.is_same(base, entry, &stat)? {
+                entry = self.entries.separate(directory, name);
+            }
+            Ok(Some((Version::of(&stat).kind, entry)))
+        })
+    }
+
+    /// What a visible name in a base directory names.
+    pub(crate) fn kind(&self, dir: Inode, name: &str) -> Result<Option<ObjectKind>, FsError> {
+        self.at(dir, |base, path| {
             let stat = base.stat(&name::join(path, name))?;
-            let visible = stat.is_some_and(|stat| base.is_visible(&stat));
-            Ok(visible.then(|| self.entries.intern(directory, name)))
+            let visible = stat.filter(|stat| base.is_visible(stat));
+            Ok(visible.map(|stat| Version::of(&stat).kind))
+        })
+    }
+
+    /// Whether a name that was one of several of an entry still is.
+    pub(crate) fn is_linked(&self, entry: Inode, link: &Link) -> Result<bool, FsError> {
+        self.at(link.directory, |base, path| {
+            match base.stat(&name::join(path, &link.name))? {
+                Some(stat) => self.is_same(base, entry, &stat),
+                None => Ok(false),
+            }
+        })
+    }
+
+    fn is_same(&self, base: &Base, entry: Inode, stat: &Stat) -> Result<bool, FsError> {
+        let Some(path) = self.entries.path(entry) else {
+            return Ok(false);
+        };
+        let first = base.stat(&path)?;
+        Ok(first.is_some_and(|first| (first.st_dev, first.st_ino) == (stat.st_dev, stat.st_ino)))
+    }
+
+    /// The visible entries of a base directory and their versions, by name.
+    pub(crate) fn survey(&self, directory: Inode) -> Result<Vec<(String, Version)>, FsError> {
+        self.at(directory, |base, path| {
+            let mut found = Vec::new();
+            for (name, _) in base.list(path)? {
+                if let Some(stat) = base.stat(&name::join(path, &name))? {
+                    found.push((name, Version::of(&stat)));
+                }
+            }
+            found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            Ok(found)
         })
     }
 

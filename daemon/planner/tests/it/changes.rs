@@ -31,6 +31,84 @@ fn conflicted() -> Hand {
     hand
 }
 
+fn stale() -> RetireResult {
+    RetireResult::Stale {
+        reason: "src/lib.rs was changed by somebody".to_owned(),
+    }
+}
+
+/// As [`conflicted`], but step 0 is stale.
+fn outdated() -> Hand {
+    let mut hand = Hand::new(4);
+    hand.hold_commits = true;
+    hand.says(A, 0, "x");
+    hand.runs_with(0, "seen", "changes");
+    for (step, text) in [(1, "y"), (2, "z")] {
+        hand.speculates(step, text);
+    }
+    hand.says(T, 0, "x");
+    hand.says(T, 1, "y");
+    hand.committed(stale());
+    hand
+}
+
+#[test]
+fn a_stale_step_is_executed_again_at_once_and_its_verdict_stays() {
+    let mut hand = outdated();
+    assert!(hand.lines().is_empty());
+    assert_eq!(hand.planner.state(), State::Running);
+    assert_eq!(runs_now(&hand), [0]);
+    assert!(hand.has(|effect| matches!(
+        effect,
+        Effect::Execute {
+            parent: None,
+            speculative: false,
+            ..
+        }
+    )));
+    hand.runs_with(0, "seen", "changes");
+    assert!(hand.squashed().is_empty() && runs_now(&hand).is_empty());
+    hand.committed(RetireResult::Done);
+    hand.committed(RetireResult::Done);
+    assert_eq!(hand.planner.verified(), 2);
+}
+
+#[test]
+fn a_stale_step_that_observes_something_else_drops_all_below() {
+    let mut hand = outdated();
+    hand.runs_with(0, "something else", "changes");
+    assert_eq!(hand.squashed(), [2, 1]);
+    assert_eq!(hand.lines()[0], "o0", "it is shown again");
+    assert!(hand.asks(T, 1) && hand.asks(A, 1));
+}
+
+#[test]
+fn a_step_that_is_stale_for_ever_waits_for_the_user_in_the_end() {
+    let mut hand = outdated();
+    for _ in 0..2 {
+        for _ in 0..2 {
+            hand.runs_with(0, "seen", "changes");
+            hand.committed(stale());
+            assert_eq!(hand.planner.state(), State::Running);
+        }
+        hand.runs_with(0, "seen", "changes");
+        hand.committed(stale());
+        assert_eq!(
+            hand.lines(),
+            ["stalled 0: src/lib.rs was changed by somebody"]
+        );
+        assert!(runs_now(&hand).is_empty());
+        hand.user(Interrupt::Retry);
+        assert_eq!(runs_now(&hand), [0]);
+        hand.runs_with(0, "seen", "changes");
+        hand.committed(stale());
+    }
+    hand.runs_with(0, "seen", "changes");
+    hand.committed(RetireResult::Done);
+    hand.committed(RetireResult::Done);
+    assert_eq!(hand.planner.verified(), 2);
+}
+
 fn runs_now(hand: &Hand) -> Vec<u32> {
     let started = hand.last.iter().filter_map(|effect| match effect {
         Effect::Execute { step, .. } => Some(step.0),

@@ -52,6 +52,10 @@ pub(crate) struct Monitor {
     announced: BTreeSet<(NodeId, Source)>,
     pub(crate) verified: Vec<Verified>,
     retiring: Option<(NodeId, u32)>,
+    /// What did not retire, and was not executed since.
+    outdated: Option<NodeId>,
+    /// The step that was stale last, and how often in a row.
+    stale: (u32, u32),
     claims: BTreeSet<u32>,
     reviews: BTreeSet<u32>,
     paused: bool,
@@ -83,6 +87,8 @@ impl Monitor {
             announced: BTreeSet::new(),
             verified: Vec::new(),
             retiring: None,
+            outdated: None,
+            stale: (0, 0),
             claims: BTreeSet::new(),
             reviews: BTreeSet::new(),
             paused: false,
@@ -130,6 +136,19 @@ impl Monitor {
                     return;
                 };
                 self.retiring = None;
+                if *result != RetireResult::Done && self.kinds.contains_key(node) {
+                    self.outdated = Some(retiring);
+                }
+                if let RetireResult::Stale { .. } = result {
+                    let before = if self.stale.0 == step {
+                        self.stale.1
+                    } else {
+                        0
+                    };
+                    self.stale = (step, before + 1);
+                } else {
+                    self.stale = (step, 0);
+                }
                 if *result == RetireResult::Done {
                     assert_eq!(step as usize, self.verified.len());
                     let prefix = self.prefix_below(None);
@@ -152,6 +171,10 @@ impl Monitor {
             assert!(!self.ended, "an effect after the end: {effect:?}");
             self.effect(effect);
         }
+        assert!(
+            self.ended || self.stale.1 <= 3,
+            "stale for ever, and nobody is told"
+        );
         if self.ended {
             self.check_accounts();
         }
@@ -239,6 +262,7 @@ impl Monitor {
                 let twice = self.executions.values().any(|(of, _)| of == node);
                 assert!(!twice, "{node} is executed twice at once");
                 self.kinds.insert(*node, *kind);
+                self.outdated.take_if(|outdated| outdated == node);
                 self.launched_executions += 1;
                 self.executions.insert(*execution, (*node, step.0));
             }
@@ -300,6 +324,11 @@ impl Monitor {
                 assert!(decided.shown, "retired before it was shown");
                 assert!(!self.claims.contains(&step.0), "retired while claimed");
                 assert!(!self.executions.values().any(|(of, _)| of == node));
+                assert_ne!(
+                    self.outdated,
+                    Some(*node),
+                    "retired without another execution"
+                );
                 self.retiring = Some((*node, step.0));
             }
             Effect::Present(line) => self.present(line),
@@ -368,7 +397,10 @@ impl Monitor {
             Presented::Unclaimed { step, .. } => {
                 assert!(self.claims.remove(&step.0), "unclaimed without a claim");
             }
-            Presented::Stalled { .. } => self.stalled = true,
+            Presented::Stalled { .. } => {
+                self.stalled = true;
+                self.stale.1 = 0;
+            }
             Presented::Continued { .. } => self.stalled = false,
             Presented::Paused => self.paused = true,
             Presented::Resumed => self.paused = false,

@@ -21,6 +21,7 @@ struct Trouble {
     not_executed: u64,
     execution_fails: u64,
     conflicts: u64,
+    stales: u64,
     /// Executing again may return something else.
     unstable: bool,
     t: u64,
@@ -63,10 +64,16 @@ enum What {
 
 fn trouble() -> impl Strategy<Value = Trouble> {
     let percent = || prop_oneof![Just(0u64), 0..60u64];
-    let rates = (percent(), percent(), percent(), percent(), percent());
+    let rates = (
+        percent(),
+        percent(),
+        percent(),
+        percent(),
+        (percent(), percent()),
+    );
     let times = (1..9000u64, 1..9000u64, 0..3000u64, 0..500u64);
     (any::<u64>(), 0..=100u64, rates, any::<bool>(), times).prop_map(
-        |(seed, accuracy, (tf, af, ne, ef, co), unstable, (t, a, e, commit))| Trouble {
+        |(seed, accuracy, (tf, af, ne, ef, (co, st)), unstable, (t, a, e, commit))| Trouble {
             seed,
             accuracy,
             target_fails: tf,
@@ -74,6 +81,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
             not_executed: ne,
             execution_fails: ef,
             conflicts: co,
+            stales: st,
             unstable,
             t,
             a,
@@ -89,6 +97,7 @@ fn calm(mut trouble: Trouble) -> Trouble {
     trouble.not_executed = 0;
     trouble.execution_fails = 0;
     trouble.conflicts = 0;
+    trouble.stales = 0;
     trouble.unstable = false;
     trouble
 }
@@ -231,6 +240,10 @@ fn world(trouble: &Trouble) -> World {
             RetireResult::Conflict {
                 reason: "a person was there".to_owned(),
                 hint: "retry".to_owned(),
+            }
+        } else if count < 40 && happens("stale", count % 6, r.stales, r.seed, &root()) {
+            RetireResult::Stale {
+                reason: "a person was at what it read".to_owned(),
             }
         } else {
             RetireResult::Done
@@ -414,6 +427,26 @@ proptest! {
         prop_assert_eq!(sim.planner.state(), State::Ended);
         check_lossless(&sim, trouble.seed);
         sim.replay();
+    }
+
+    #[test]
+    fn steps_that_are_stale_are_executed_again_and_the_plan_is_the_one_of_off(
+        session in session(),
+        trouble in trouble(),
+        stales in 1..60u64,
+    ) {
+        let calm = calm(trouble);
+        let trouble = Trouble { stales, ..calm.clone() };
+        let mut fast = sim(&session, &trouble);
+        fast.run_to_the_end();
+        let off = Session { depth: 0, ..session };
+        let mut slow = sim(&off, &calm);
+        slow.run();
+        let actions = |sim: &Sim| -> Vec<_> {
+            sim.monitor.verified.iter().map(|step| (step.action, step.next)).collect()
+        };
+        prop_assert_eq!(actions(&fast), actions(&slow));
+        fast.replay();
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl Volumes {
 impl Tree for Branch {
     fn lookup(&mut self, directory: Inode, name: &str) -> Result<(Inode, NodeKind), FsError> {
         let node = Branch::lookup(self, directory, name)?;
-        Ok((node, self.metadata(node)?.kind))
+        Ok((node, self.kind(node)?))
     }
 
     fn read_link(&mut self, link: Inode) -> Result<String, FsError> {

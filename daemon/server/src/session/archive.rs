@@ -156,6 +156,10 @@ pub(crate) fn finish(
     let committed = commit(workspace, policy, Source::User, &delta, &intents).map_err(
         |result| match result {
             RetireResult::Conflict { reason, hint } => ArchiveError::Conflict { reason, hint },
+            RetireResult::Stale { reason } => ArchiveError::Conflict {
+                reason,
+                hint: "the workspace changed meanwhile; discard the session".to_owned(),
+            },
             RetireResult::Done => ArchiveError::State {
                 what: "the commit did not say how it ended".to_owned(),
                 hint: String::new(),

@@ -6,7 +6,7 @@ use super::{Message, Retirement};
 use forerun_journal::{CommitMode, Journal};
 use forerun_planner::{Input, RetireResult};
 use forerun_policy::{CommitRequest, Outcome, PolicySet};
-use forerun_snapshot::{CommitError, Delta, Workspace};
+use forerun_snapshot::{CommitError, Delta, Stale, Workspace};
 use forerun_types::{
     CommitId, Digest, EventKind, NodeId, PathChange, SessionId, Source, StepIndex,
 };
@@ -141,13 +141,23 @@ impl Work {
         }
         // `terminate` and what is answered by the owner have no delta.
         let Some(delta) = self.delta else { return done };
+        let failed = |result| Retirement {
+            result,
+            commit: None,
+        };
         match self.mode {
-            CommitMode::Session if delta.is_empty() => done,
-            CommitMode::Step if delta.is_empty() => {
-                self.workspace.retire(&delta);
-                done
-            }
+            CommitMode::Step if delta.is_empty() => match self.workspace.retire(&delta) {
+                Ok(()) => done,
+                Err(error) => failed(stale(&error)),
+            },
+            CommitMode::Session if delta.is_empty() => match self.workspace.validate(&delta) {
+                Ok(()) => done,
+                Err(error) => failed(stale(&error)),
+            },
             CommitMode::Session => {
+                if let Err(error) = self.workspace.validate(&delta) {
+                    return failed(stale(&error));
+                }
                 let store = |bytes: Vec<u8>| {
                     let stored = self.journal.store_delta(&self.session, self.step, &bytes);
                     stored.map_err(|error| describe(&error))
@@ -171,10 +181,7 @@ impl Work {
                         result: RetireResult::Done,
                         commit: Some(commit),
                     },
-                    Err(result) => Retirement {
-                        result,
-                        commit: None,
-                    },
+                    Err(result) => failed(result),
                 }
             }
         }
@@ -207,12 +214,22 @@ pub(super) fn commit(
 }
 
 fn refused(error: &CommitError) -> RetireResult {
+    if let CommitError::Stale(error) = error {
+        return stale(error);
+    }
     conflict(
         describe(error),
         error
             .hint()
             .unwrap_or("retry executes the step again on what is there now"),
     )
+}
+
+/// Executed again, the step sees what is there now.
+fn stale(error: &Stale) -> RetireResult {
+    RetireResult::Stale {
+        reason: error.to_string(),
+    }
 }
 
 fn conflict(reason: String, hint: &str) -> RetireResult {

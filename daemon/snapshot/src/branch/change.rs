@@ -50,7 +50,7 @@ impl Branch {
     /// Takes a name from a node. The directory is in the table; the node need not be.
     pub(crate) fn unbind(&mut self, node: Inode, dir: Inode, name: &str) -> Result<(), FsError> {
         let of_parent = self
-            .parent
+            .origin
             .table
             .get(&dir)
             .and_then(|parent| parent.directory()?.bindings.get(name))

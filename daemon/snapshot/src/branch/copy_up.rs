@@ -3,6 +3,7 @@
 use super::{Branch, FsError};
 use crate::content::Content;
 use crate::node::{Binding, Body, Directory, Inode, Link, Node, NodeKind, NodeRef, Times};
+use crate::pins::is_racy;
 use crate::seen::Seen;
 use crate::version::{ObjectKind, Timestamp, Version};
 use forerun_types::Digest;
@@ -34,6 +35,7 @@ impl Branch {
         let kept = content.as_ref().map_or(0, Content::stored_bytes);
         let seen = self.seen.entry(entry).or_insert(Seen {
             version,
+            racy: is_racy(&version),
             digest: None,
             content: None,
         });
@@ -94,11 +96,11 @@ impl Branch {
             return Ok(());
         }
         let stat = self.workspace.inner.stat(dir)?;
-        let link = match dir {
-            Inode::ROOT => None,
+        let links = match dir {
+            Inode::ROOT => Vec::new(),
             _ => {
                 self.see(dir, Version::of(&stat), None, None);
-                Some(self.raise_binding(dir)?)
+                self.raise_binding(dir)?
             }
         };
         self.charge(0, 1)?;
@@ -107,7 +109,7 @@ impl Branch {
             ..Directory::default()
         };
         let body = Body::Directory(directory);
-        self.insert_base(dir, &stat, link, body);
+        self.insert_base(dir, &stat, links, body);
         Ok(())
     }
 
@@ -119,10 +121,10 @@ impl Branch {
         let inner = Arc::clone(&self.workspace.inner);
         let stat = inner.stat(node)?;
         let target = inner.read_link(node)?;
-        let link = self.raise_binding(node)?;
-        self.charge(target.len() as u64, 1)?;
+        let links = self.raise_binding(node)?;
+        self.charge(target.len() as u64, links.len() as u64)?;
         self.see(node, Version::of(&stat), Some(Digest::of(&target)), None);
-        self.insert_base(node, &stat, Some(link), Body::Symlink(target.into()));
+        self.insert_base(node, &stat, links, Body::Symlink(target.into()));
         Ok(())
     }
 
@@ -139,16 +141,20 @@ impl Branch {
             self.see(node, Version::of(&stat), None, None);
             return Ok(());
         }
-        let link = self.raise_binding(node)?;
-        self.charge(0, 1)?;
+        let links = self.raise_binding(node)?;
+        self.charge(0, links.len() as u64)?;
         self.see(node, Version::of(&stat), None, None);
-        self.insert_base(node, &stat, Some(link), Body::BaseFile);
+        self.insert_base(node, &stat, links, Body::BaseFile);
         Ok(())
     }
 
-    /// Puts a node of any kind into the table.
+    /// Puts a node of any kind into the table. A file of several names comes with its
+    /// content: one of them alone can not be moved in the base.
     pub(crate) fn raise(&mut self, node: Inode) -> Result<(), FsError> {
         match self.kind_of(node)? {
+            NodeKind::File if self.workspace.inner.entries.has_several(node) => {
+                self.raise_content(node, 0, false).map(|_| ())
+            }
             NodeKind::File => self.raise_file(node),
             NodeKind::Directory => self.raise_directory(node),
             NodeKind::Symlink => self.raise_symlink(node),
@@ -227,24 +233,37 @@ impl Branch {
     }
 
     /// Binds a base object in its directory, so that it keeps its name here whatever
-    /// happens to the base. Returns the link, or an error if the object lost its name.
-    fn raise_binding(&mut self, entry: Inode) -> Result<Link, FsError> {
-        let place = self.workspace.inner.entries.place(entry);
-        let link = place.ok_or(FsError::NotFound)?;
-        self.raise_directory(link.directory)?;
-        let own = Binding {
-            covers: Some(entry),
-            now: Some(entry),
-        };
-        let directory = self.directory_mut(link.directory)?;
-        let binding = directory
-            .bindings
-            .entry(Arc::clone(&link.name))
-            .or_insert(own);
-        if binding.now == Some(entry) {
-            Ok(link)
-        } else {
-            Err(FsError::NotFound)
+    /// happens to the base; one that a commit placed under several names under each that
+    /// it still has. Returns the links, or an error if the object lost its name.
+    fn raise_binding(&mut self, entry: Inode) -> Result<Vec<Link>, FsError> {
+        let inner = Arc::clone(&self.workspace.inner);
+        let mut links = inner.entries.links(entry);
+        if links.len() > 1 {
+            links.retain(|link| inner.is_linked(entry, link).unwrap_or(false));
+        }
+        let mut bound = Vec::new();
+        for link in links {
+            match self.raise_directory(link.directory) {
+                // The name went with its directory.
+                Err(FsError::NotFound) => continue,
+                other => other?,
+            }
+            let own = Binding {
+                covers: Some(entry),
+                now: Some(entry),
+            };
+            let directory = self.directory_mut(link.directory)?;
+            let binding = directory
+                .bindings
+                .entry(Arc::clone(&link.name))
+                .or_insert(own);
+            if binding.now == Some(entry) {
+                bound.push(link);
+            }
+        }
+        match bound.is_empty() {
+            true => Err(FsError::NotFound),
+            false => Ok(bound),
         }
     }
 
@@ -257,10 +276,10 @@ impl Branch {
         }
     }
 
-    fn insert_base(&mut self, node: Inode, stat: &Stat, link: Option<Link>, body: Body) {
+    fn insert_base(&mut self, node: Inode, stat: &Stat, links: Vec<Link>, body: Body) {
         let version = Version::of(stat);
         let changed = Node {
-            links: link.into_iter().collect(),
+            links,
             body,
             times: Times {
                 accessed: Timestamp::from_parts(stat.st_atime, stat.st_atime_nsec as i64),

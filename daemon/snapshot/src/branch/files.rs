@@ -1,8 +1,10 @@
 //! Operations on what a node holds: bytes, link target, times.
 
 use super::{Branch, FsError};
+use crate::content::CHUNK_BYTES;
 use crate::node::{Body, Inode, Node, NodeKind, Times};
-use crate::version::Timestamp;
+use crate::pins::Aspect;
+use crate::version::{Timestamp, Version};
 use std::sync::Arc;
 
 /// Longest file, as `off_t` has it.
@@ -16,7 +18,11 @@ impl Branch {
     /// or is another than when it was first changed here.
     pub fn read(&mut self, file: Inode, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
         match self.node(file).map(|node| &node.body) {
-            Some(Body::File(content)) => return content.read(offset, buf),
+            Some(Body::File(content)) => {
+                let count = content.read(offset, buf)?;
+                self.derive(file, Aspect::Content);
+                return Ok(count);
+            }
             Some(Body::Directory(_)) => return Err(FsError::IsADirectory),
             Some(Body::Symlink(_)) => return Err(FsError::InvalidArgument),
             Some(Body::BaseFile) | None => {}
@@ -24,11 +30,8 @@ impl Branch {
         if offset > FILE_BYTES_MAX {
             return Ok(0);
         }
-        match self.workspace.inner.read(file, offset, buf) {
-            Ok((count, version)) => {
-                self.see(file, version, None, None);
-                Ok(count)
-            }
+        match self.read_base(file, offset, buf) {
+            Ok(count) => Ok(count),
             Err(FsError::NotFound) if self.kind_of(file)? == NodeKind::Symlink => {
                 Err(FsError::InvalidArgument)
             }
@@ -134,17 +137,59 @@ impl Branch {
     /// [`FsError::InvalidArgument`] if the node is no link.
     pub fn read_link(&mut self, node: Inode) -> Result<String, FsError> {
         match self.node(node).map(|node| &node.body) {
-            Some(Body::Symlink(target)) => Ok(target.to_string()),
+            Some(Body::Symlink(target)) => {
+                let target = target.to_string();
+                self.derive(node, Aspect::Target);
+                Ok(target)
+            }
             Some(_) => Err(FsError::InvalidArgument),
-            None => Arc::clone(&self.workspace.inner).read_link(node),
+            None => {
+                self.make_room_beside(node)?;
+                let target = self.workspace.inner.read_link(node)?;
+                self.pins.target(node, &target);
+                Ok(target)
+            }
         }
     }
 
-    fn file_len(&mut self, file: Inode) -> Result<u64, FsError> {
+    /// Reads a base file, and pins the chunks that were read.
+    fn read_base(&mut self, file: Inode, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
+        self.make_room_beside(file)?;
+        let inner = Arc::clone(&self.workspace.inner);
+        let end = offset.saturating_add(buf.len() as u64);
+        let wanted = offset / CHUNK_BYTES..end.div_ceil(CHUNK_BYTES);
+        if buf.is_empty() || self.pins.has_chunks(file, wanted.clone()).is_some() {
+            let (count, version) = inner.read(file, offset, buf)?;
+            if buf.is_empty() || self.pins.has_chunks(file, wanted.clone()) == Some(version) {
+                return Ok(count);
+            }
+        }
+        // Never more than the file has, whatever was asked for.
+        let size = Version::of(&inner.stat(file)?).size;
+        let start = wanted.start * CHUNK_BYTES;
+        let last = wanted.end.min(size / CHUNK_BYTES + 1).max(wanted.start + 1);
+        let mut chunks = vec![0; ((last - wanted.start) * CHUNK_BYTES) as usize];
+        let (count, version) = inner.read(file, start, &mut chunks)?;
+        for (index, chunk) in (wanted.start..).zip(chunks.chunks(CHUNK_BYTES as usize)) {
+            let begin = (index - wanted.start) * CHUNK_BYTES;
+            let len = (count as u64).saturating_sub(begin).min(CHUNK_BYTES);
+            self.pins
+                .chunk(file, version, index, &chunk[..len as usize]);
+        }
+        if !self.pins.is_full() {
+            self.see(file, version, None, None);
+        }
+        let skipped = (offset - start) as usize;
+        let told = count.saturating_sub(skipped).min(buf.len());
+        buf[..told].copy_from_slice(&chunks[skipped..skipped + told]);
+        Ok(told)
+    }
+
+    fn file_len(&self, file: Inode) -> Result<u64, FsError> {
         if let Some(Body::File(content)) = self.node(file).map(|node| &node.body) {
             return Ok(content.len());
         }
-        let metadata = self.metadata(file)?;
+        let (metadata, _) = self.attributes(file)?;
         match metadata.kind {
             NodeKind::File => Ok(metadata.size),
             NodeKind::Directory => Err(FsError::IsADirectory),

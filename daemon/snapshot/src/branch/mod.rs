@@ -16,7 +16,8 @@ mod files;
 mod names;
 
 use crate::node::{Body, Directory, Inode, Node, NodeKind, Table};
-use crate::seen::{Lineage, SeenMap};
+use crate::pins::{self, Aspect, Pins, SURVEYS_MAX};
+use crate::seen::{Current, Lineage, SeenMap};
 use crate::version::{MODE_BITS, ObjectKind, Timestamp, Version};
 use crate::{Delta, Snapshot, Workspace, name, net};
 pub use error::FsError;
@@ -81,9 +82,13 @@ pub struct DirEntry {
 pub struct Branch {
     workspace: Workspace,
     parent: Arc<Lineage>,
+    /// The table that the branch started with: the parent's, without what the base holds.
+    origin: Current,
     nodes: Table,
-    /// First looks of this branch at base objects.
+    /// First looks of this branch at base objects that it changed.
     seen: SeenMap,
+    /// What this branch was told.
+    pins: Pins,
     /// Bytes of base content that `seen` keeps.
     retained: u64,
     /// Nodes that are open, by how often.
@@ -95,12 +100,15 @@ pub struct Branch {
 
 impl Branch {
     pub(crate) fn new(workspace: Workspace, parent: Arc<Lineage>, quota: Quota) -> Branch {
+        let origin = parent.current();
         Branch {
             workspace,
-            nodes: parent.table.clone(),
+            nodes: origin.table.clone(),
+            origin,
             usage: parent.usage,
             parent,
             seen: SeenMap::new(),
+            pins: Pins::default(),
             retained: 0,
             holds: HashMap::new(),
             quota,
@@ -127,29 +135,55 @@ impl Branch {
         self.find(dir, name)?.ok_or(FsError::NotFound)
     }
 
+    /// What a node is; less to see than all of its attributes.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] if the base lost it.
+    pub fn kind(&mut self, node: Inode) -> Result<NodeKind, FsError> {
+        self.kind_of(node)
+    }
+
     /// A node's attributes.
     ///
     /// # Errors
     /// [`FsError::NotFound`] if the base lost it.
     pub fn metadata(&mut self, node: Inode) -> Result<Metadata, FsError> {
+        self.make_room_beside(node)?;
+        let (metadata, version) = self.attributes(node)?;
+        if let Some(version) = version {
+            self.pins.attributes(node, version);
+        }
+        self.derive(node, Aspect::Attributes);
+        Ok(metadata)
+    }
+
+    /// As [`Branch::metadata`], with the version that it was taken from, if that is of the
+    /// base; nothing is told, so nothing is pinned.
+    fn attributes(&self, node: Inode) -> Result<(Metadata, Option<Version>), FsError> {
         let inner = &self.workspace.inner;
         let Some(changed) = self.nodes.get(&node) else {
-            return of_base(&inner.stat(node)?);
+            let stat = inner.stat(node)?;
+            return Ok((of_base(&stat)?, Some(Version::of(&stat))));
         };
+        let mut version = None;
         let (size, default_mode) = match &changed.body {
-            Body::BaseFile => (of_base(&inner.stat(node)?)?.size, inner.default_modes.0),
+            Body::BaseFile => {
+                let of_base = *version.insert(Version::of(&inner.stat(node)?));
+                (of_base.size, inner.default_modes.0)
+            }
             Body::File(content) => (content.len(), inner.default_modes.0),
             Body::Directory(_) => (0, inner.default_modes.1),
             Body::Symlink(target) => (target.len() as u64, 0o777),
         };
-        Ok(Metadata {
+        let metadata = Metadata {
             kind: changed.kind(),
             size,
             nlink: changed.links.len().max(usize::from(node == Inode::ROOT)) as u64,
             modified: changed.times.modified,
             accessed: changed.times.accessed,
             mode: changed.mode.unwrap_or(default_mode),
-        })
+        };
+        Ok((metadata, version))
     }
 
     /// A node's current path relative to the root, which is the empty path; the first
@@ -163,18 +197,34 @@ impl Branch {
     /// # Errors
     /// [`FsError::NotFound`], [`FsError::NotADirectory`].
     pub fn list(&mut self, dir: Inode) -> Result<Vec<DirEntry>, FsError> {
+        self.make_room(dir)?;
         let changed = self.directory(dir)?;
+        let origin = self
+            .origin
+            .table
+            .get(&dir)
+            .and_then(|node| node.directory());
         let mut entries = BTreeMap::new();
+        let mut told = None;
         if changed.is_none_or(|directory| directory.lower) {
             for (name, kind) in self.workspace.inner.list(dir)? {
                 entries.insert(name, node_kind(kind)?);
             }
+            let names = entries.iter();
+            let names = names.map(|(name, kind)| (name.as_str(), ObjectKind::from(*kind)));
+            told = Some(pins::listing_digest(names, origin));
         }
         for (name, binding) in changed.iter().flat_map(|directory| &directory.bindings) {
             match binding.now.and_then(|inode| self.nodes.get(&inode)) {
                 Some(node) => entries.insert(name.to_string(), node.kind()),
                 None => entries.remove(name.as_ref()),
             };
+        }
+        if let Some(told) = told {
+            self.pins.listing(dir, told);
+        }
+        if self.origin.table.contains_key(&dir) {
+            self.pins.derive(dir, Aspect::Listing);
         }
         Ok(entries
             .into_iter()
@@ -209,6 +259,19 @@ impl Branch {
         }
     }
 
+    /// Takes every change back; what was seen of the base stays seen, because whoever saw it
+    /// may tell of it.
+    pub fn revert(&mut self) {
+        self.nodes = self.origin.table.clone();
+        self.usage = self.parent.usage;
+        self.holds.clear();
+    }
+
+    /// Nodes in this branch's table: what it shows otherwise than the base does.
+    pub fn nodes_held(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Ends the branch: the new version, and its net changes against the one it was
     /// branched from. What was unlinked and is still held is dropped.
     ///
@@ -219,43 +282,130 @@ impl Branch {
         for node in std::mem::take(&mut self.holds).into_keys() {
             self.forget_if_unlinked(node);
         }
-        let (chain, _) = self.parent.unverified();
+        let (chain, verified) = self.parent.unverified();
         let lineage = Arc::new(Lineage::child(
             &self.parent,
-            self.nodes.clone(),
+            self.origin,
+            self.nodes,
             self.usage,
-            std::mem::take(&mut self.seen),
+            (self.pins, self.seen),
+            Arc::downgrade(&self.workspace.inner),
         ));
         let delta = net::delta(
             &self.workspace,
-            &self.parent.table,
-            &self.nodes,
+            &lineage.reads.origin,
+            &lineage.table,
             lineage.seen(),
-            &chain,
+            (&chain, verified.seen()),
             Arc::clone(&lineage),
+            Some(Arc::clone(&lineage.reads)),
         )?;
         Ok((Snapshot::new(self.workspace, lineage), delta))
     }
 
     /// Like [`Branch::lookup`], with `None` for a name that nothing visible has.
-    fn find(&self, dir: Inode, name: &str) -> Result<Option<Inode>, FsError> {
+    fn find(&mut self, dir: Inode, name: &str) -> Result<Option<Inode>, FsError> {
         name::check(name)?;
-        let inner = &self.workspace.inner;
-        if !self.nodes.contains_key(&dir) && !name::is_masked(name) {
+        if name::is_masked(name) {
+            return self.directory(dir).map(|_| None);
+        }
+        let inner = Arc::clone(&self.workspace.inner);
+        if !self.nodes.contains_key(&dir) {
+            self.make_room(dir)?;
             // As in the base: one look, and another only to tell why there is nothing.
-            return match inner.lookup(dir, name)? {
-                Some(node) => Ok(Some(node)),
-                None => self.directory(dir).map(|_| None),
-            };
+            let answer = inner.lookup(dir, name)?;
+            if answer.is_none() {
+                self.directory(dir)?;
+            }
+            self.pins.name(dir, name, answer);
+            return Ok(answer.map(|(_, node)| node));
         }
         let changed = self.directory(dir)?;
-        if name::is_masked(name) {
-            return Ok(None);
-        }
+        let lower = changed.is_none_or(|directory| directory.lower);
         match changed.and_then(|directory| directory.bindings.get(name)) {
-            Some(binding) => Ok(binding.now),
-            None if changed.is_none_or(|directory| directory.lower) => inner.lookup(dir, name),
-            None => Ok(None),
+            None if lower => {
+                self.make_room(dir)?;
+                let answer = inner.lookup(dir, name)?;
+                self.pins.name(dir, name, answer);
+                Ok(answer.map(|(_, node)| node))
+            }
+            binding => {
+                let now = binding.and_then(|binding| binding.now);
+                self.pin_derived(dir, name, now);
+                Ok(now)
+            }
+        }
+    }
+
+    /// Pins what the table said of a name, if that is what the origin says.
+    fn pin_derived(&mut self, dir: Inode, name: &str, now: Option<Inode>) {
+        let Some(origin) = self
+            .origin
+            .table
+            .get(&dir)
+            .and_then(|node| node.directory())
+        else {
+            return;
+        };
+        let binding = origin.bindings.get(name);
+        let same = match binding {
+            Some(binding) => binding.now == now,
+            None => !origin.lower && now.is_none(),
+        };
+        if !same {
+            return;
+        }
+        let kind = now
+            .and_then(|now| self.origin.table.get(&now))
+            .map(|node| node.kind());
+        match (kind, now) {
+            _ if self.pins.is_full() => self.pins.derive(dir, Aspect::Listing),
+            (Some(kind), Some(now)) => self.pins.name(dir, name, Some((kind.into(), now))),
+            (None, None) => self.pins.name(dir, name, None),
+            _ => {}
+        }
+    }
+
+    /// Pins what was told of a node in the table, if the origin holds the same node.
+    fn derive(&mut self, node: Inode, aspect: Aspect) {
+        let origin = self.origin.table.get(&node);
+        if origin.is_some() && origin == self.nodes.get(&node) {
+            self.pins.derive(node, aspect);
+        }
+    }
+
+    /// Surveys a base directory before the first look into it that no pin is left for.
+    fn make_room(&mut self, dir: Inode) -> Result<(), FsError> {
+        if !self.pins.is_full() || self.pins.is_surveyed(dir) {
+            return Ok(());
+        }
+        if self.pins.surveys() >= SURVEYS_MAX {
+            return Err(FsError::Quota);
+        }
+        let origin = self
+            .origin
+            .table
+            .get(&dir)
+            .and_then(|node| node.directory());
+        if origin.is_some() {
+            self.pins.derive(dir, Aspect::Listing);
+        }
+        let shows_base = origin.is_none_or(|origin| origin.lower);
+        if shows_base && self.workspace.inner.entries.path(dir).is_some() {
+            let survey = pins::survey(&self.workspace.inner, dir, origin)?;
+            self.pins.survey(dir, survey);
+        }
+        Ok(())
+    }
+
+    /// As [`Branch::make_room`], of the directory that a base object lies in.
+    fn make_room_beside(&mut self, node: Inode) -> Result<(), FsError> {
+        if !self.pins.is_full() {
+            return Ok(());
+        }
+        match self.workspace.inner.entries.place(node) {
+            Some(place) => self.make_room(place.directory),
+            None => Ok(()),
         }
     }
 

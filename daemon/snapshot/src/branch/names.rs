@@ -33,7 +33,8 @@ impl Branch {
         self.create_in(dir, name, Body::Symlink(target.into()), target.len() as u64)
     }
 
-    /// One more name for a file or a link. A base file is copied up.
+    /// One more name for a file. A base file is copied up. A symbolic link gets a twin
+    /// instead: nothing but its times could tell the two from one.
     ///
     /// # Errors
     /// [`FsError::NotPermitted`] for a directory; else as [`Branch::create_file`].
@@ -43,7 +44,10 @@ impl Branch {
         match kind {
             NodeKind::Directory => return Err(FsError::NotPermitted),
             NodeKind::File => self.raise_content(node, 0, false).map(|_| ())?,
-            NodeKind::Symlink => self.raise_symlink(node)?,
+            NodeKind::Symlink => {
+                let target = self.read_link(node)?;
+                return self.symlink(dir, name, &target).map(drop);
+            }
         }
         if self.node(node).is_none_or(|node| node.links.is_empty()) {
             return Err(FsError::NotFound);
@@ -82,8 +86,8 @@ impl Branch {
     }
 
     /// Moves a name, over an existing one if that is of the same sort. A directory of
-    /// any size is moved in O(1). A new file that replaces one inherits its mode, so
-    /// that saving by rename keeps a script executable.
+    /// any size is moved in O(1). A file that this branch made and that replaces one inherits
+    /// its mode, so that saving by rename keeps a script executable.
     ///
     /// # Errors
     /// As `rename(2)`; [`FsError::NotPermitted`] also if the source contains a hidden
@@ -132,7 +136,7 @@ impl Branch {
         self.check_room(0, 2)?;
         let mut inherited = None;
         if let Some(target) = target {
-            let replaced = self.metadata(target)?;
+            let (replaced, _) = self.attributes(target)?;
             if replaced.kind == NodeKind::File && kind == NodeKind::File {
                 inherited = Some(replaced.mode);
             }
@@ -142,6 +146,7 @@ impl Branch {
         self.bind(source, to_dir, to)?;
         if let Some(node) = self.nodes.get_mut(&source)
             && node.created
+            && !self.origin.table.contains_key(&source)
             && inherited.is_some()
         {
             node.make_mut().mode = inherited;
@@ -165,7 +170,7 @@ impl Branch {
     }
 
     /// Whether a name can be given to something.
-    pub(crate) fn check_free(&self, dir: Inode, name: &str) -> Result<(), FsError> {
+    pub(crate) fn check_free(&mut self, dir: Inode, name: &str) -> Result<(), FsError> {
         if self.find(dir, name)?.is_some() {
             return Err(FsError::Exists);
         }
@@ -181,16 +186,11 @@ impl Branch {
     }
 
     /// Whether a directory has no entries, hidden ones included.
-    fn is_empty(&self, dir: Inode) -> Result<bool, FsError> {
-        let changed = self.directory(dir)?;
-        if let Some(directory) = changed
-            && directory
-                .bindings
-                .values()
-                .any(|binding| binding.now.is_some())
-        {
+    fn is_empty(&mut self, dir: Inode) -> Result<bool, FsError> {
+        if !self.list(dir)?.is_empty() {
             return Ok(false);
         }
+        let changed = self.directory(dir)?;
         if changed.is_some_and(|directory| !directory.lower) {
             return Ok(true);
         }

@@ -1,6 +1,7 @@
 //! Why a commit did not happen.
 
 use super::intent::IntentLogError;
+use crate::Stale;
 use forerun_types::CommitId;
 use rustix::io::Errno;
 use std::io;
@@ -18,6 +19,9 @@ pub enum CommitError {
         /// What is there.
         found: String,
     },
+    /// Somebody changed what the step has seen.
+    #[error(transparent)]
+    Stale(#[from] Stale),
     /// The workspace does not let us.
     #[error("{path} can not be written: {reason}")]
     Unwritable {
@@ -104,6 +108,7 @@ impl CommitError {
     pub fn code(&self) -> &'static str {
         match self {
             CommitError::Conflict { .. } => "conflict",
+            CommitError::Stale(_) => "stale",
             CommitError::Unwritable { .. } => "unwritable",
             CommitError::Busy { .. } => "busy",
             CommitError::UnsupportedFileSystem(_) => "unsupported_file_system",
@@ -117,6 +122,7 @@ impl CommitError {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            CommitError::Stale(_) => "`retry` runs the step again on what is there now",
             CommitError::Conflict { .. } => {
                 "your version was kept; `retry` runs the step again on what is there now"
             }
@@ -137,7 +143,8 @@ impl CommitError {
     /// The path in the workspace that stopped the commit, if one did.
     pub fn path(&self) -> Option<&str> {
         match self {
-            CommitError::Conflict { path, .. }
+            CommitError::Stale(Stale { path, .. })
+            | CommitError::Conflict { path, .. }
             | CommitError::Unwritable { path, .. }
             | CommitError::Busy { path, .. }
             | CommitError::Io { path, .. } => Some(path),

@@ -135,9 +135,7 @@ impl Workspace {
         if waiting >= UNFLUSHED_MAX {
             self.flush(log)?;
         }
-        let commit = self.commit_as(delta, &HashMap::new(), None, log)?;
-        delta.verify();
-        Ok(commit)
+        self.commit_as(delta, &HashMap::new(), None, log)
     }
 
     fn commit_as(
@@ -152,6 +150,7 @@ impl Workspace {
         finish_failed(inner, &mut committer, log)?;
 
         let found = validate::validate(inner, delta)?;
+        delta.check_reads(inner)?;
         let place = match committer.slot_place {
             Some(place) => place,
             None => *committer.slot_place.insert(slots::choose(&*inner.storage)?),
@@ -183,7 +182,7 @@ impl Workspace {
             }
         };
 
-        let applied = wait_for_writers(|| apply_recorded(inner, &work, &intent));
+        let applied = wait_for_writers(|| apply_recorded(inner, &work, delta, &intent));
         drop(holds);
         if let Err((error, taken_back)) = applied {
             committer.backlog.failed = Some(Failed {
@@ -248,11 +247,13 @@ impl Workspace {
             return Ok(recovery);
         }
         let unfinished = log.unfinished(self.path())?;
-        let mut begun = 0;
+        let (mut begun, mut stopped) = (0, false);
         for (index, (id, intent)) in unfinished.iter().enumerate() {
-            if has_begun(inner, *id, intent)? {
+            let evidence = evidence(inner, *id, intent)?;
+            if evidence.begun || (evidence.maybe_begun && !stopped) {
                 begun = index;
             }
+            stopped |= evidence.unfinished;
         }
         for (index, (id, intent)) in unfinished.iter().enumerate() {
             // Commits are applied one after another: before one that has begun, all are
@@ -408,12 +409,14 @@ fn wait_for_writers<T>(
 fn apply_recorded(
     inner: &Inner,
     work: &Work<'_>,
+    delta: &Delta,
     intent: &Intent,
 ) -> Result<(), (CommitError, bool)> {
     let _gate = inner.write_gate();
     let applied = intent.operations.iter().try_for_each(|it| work.apply(it));
     let Err(error) = applied else {
         follow(inner, intent);
+        delta.verify(inner);
         return Ok(());
     };
     // What took place is looked up: of the operation that failed, nobody knows.
@@ -486,17 +489,19 @@ fn sync(inner: &Inner) -> Result<(), EndError> {
     Ok(inner.storage.sync_all(&Location::workspace(""))?)
 }
 
-/// Whether something shows that an intent was being applied.
-fn has_begun(inner: &Inner, id: CommitId, intent: &Intent) -> Result<bool, CommitError> {
+fn evidence(
+    inner: &Inner,
+    id: CommitId,
+    intent: &Intent,
+) -> Result<recover::Evidence, CommitError> {
     if intent.format != Intent::FORMAT {
         return Err(CommitError::Malformed {
             reason: format!("{id} has the unknown format {}", intent.format),
         });
     }
     let _gate = inner.write_gate();
-    Ok(work_of(inner, intent)
-        .has_begun(intent)
-        .map_err(EndError::Storage)?)
+    let evidence = work_of(inner, intent).evidence(intent);
+    Ok(evidence.map_err(EndError::Storage)?)
 }
 
 fn recover_one(inner: &Inner, intent: &Intent) -> Result<(IntentState, String), CommitError> {

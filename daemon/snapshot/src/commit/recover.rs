@@ -28,6 +28,17 @@ enum Class {
     Unknown,
 }
 
+/// How far an intent came, as far as that can be seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Evidence {
+    /// An operation took place.
+    pub(super) begun: bool,
+    /// It looks as if one had, but might have looked so before.
+    pub(super) maybe_begun: bool,
+    /// An operation did not take place.
+    pub(super) unfinished: bool,
+}
+
 impl Operation {
     /// Whether what is there tells that it took place.
     fn is_certain(&self) -> bool {
@@ -36,16 +47,20 @@ impl Operation {
 }
 
 impl Work<'_> {
-    /// Whether something shows that an operation took place.
-    pub(super) fn has_begun(&self, intent: &Intent) -> io::Result<bool> {
+    /// What the slots and the paths of an intent show.
+    pub(super) fn evidence(&self, intent: &Intent) -> io::Result<Evidence> {
         let placed = intent.placed_slots();
-        for operation in intent.operations.iter().filter(|it| it.is_certain()) {
-            let class = self.classify(&placed, operation)?;
-            if matches!(class, Class::Done | Class::Displaced) {
-                return Ok(true);
+        let mut evidence = Evidence::default();
+        for operation in &intent.operations {
+            let certain = operation.is_certain();
+            match self.classify(&placed, operation)? {
+                Class::Done | Class::Displaced if certain => evidence.begun = true,
+                Class::Done | Class::Displaced => evidence.maybe_begun = true,
+                Class::Pending | Class::Blocked => evidence.unfinished |= certain,
+                Class::Unknown => {}
             }
         }
-        Ok(false)
+        Ok(evidence)
     }
 
     /// Applies what has not taken place yet.
@@ -143,20 +158,19 @@ impl Work<'_> {
             }
             Operation::Park { slot, pre, .. } => {
                 let parked = self.slot(slot);
+                let is_moved = |to: &&str| self.is_same_object(&Location::workspace(*to), pre);
                 if is_there(&parked)? {
                     match self.is(&parked, pre)? {
                         true => Class::Done,
                         false => Class::Displaced,
                     }
+                // Before a look at the path, where something equal may be by now.
+                } else if placed.get(slot.as_str()).map_or(Ok(false), is_moved)? {
+                    Class::Done
                 } else if self.is(&at, pre)? {
                     Class::Pending
                 } else {
-                    match placed.get(slot.as_str()) {
-                        Some(to) if self.is_same_object(&Location::workspace(*to), pre)? => {
-                            Class::Done
-                        }
-                        _ => Class::Unknown,
-                    }
+                    Class::Unknown
                 }
             }
             Operation::Rmdir { pre, .. } => match self.storage.observe(&at)? {

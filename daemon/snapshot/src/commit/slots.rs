@@ -9,7 +9,7 @@ use super::apply::Work;
 use super::error::CommitError;
 use super::intent::{Intent, IntentLog, IntentState, Operation, Recorded, SlotPlace};
 use super::storage::{Attributes, Location, Place, Storage};
-use super::{EndError, KeptCopy, STAGING};
+use super::{BUSY_POLL, EndError, KeptCopy, STAGING};
 use crate::name::OWN_DIRECTORY;
 use crate::version::ObjectKind;
 use rustix::io::Errno;
@@ -25,6 +25,8 @@ pub(crate) const STATE_SLOTS: &str = "slots";
 const MANIFEST: &str = "intent";
 /// Longest manifest that is read back; one line an operation is far below it.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+/// How often we look whether a file is still open for writing, before it is kept.
+const CLOSE_TRIES: usize = 5;
 /// Most names that are tried for a copy in the conflicts directory.
 const COPY_NAMES_MAX: u32 = 10_000;
 
@@ -222,14 +224,22 @@ impl Work<'_> {
         if recorded.version.kind != ObjectKind::File {
             return Ok(true);
         }
-        match self.storage.lease(at, recorded.version.ino) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            // Another inode with the same content.
-            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(error) => Err(error),
+        for _ in 0..CLOSE_TRIES {
+            match self.storage.lease(at, recorded.version.ino) {
+                Ok(_) => return Ok(true),
+                // A child of ours has all our files open until it runs its program.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(BUSY_POLL);
+                }
+                // Another inode with the same content.
+                Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => {
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(false)
     }
 
     /// As [`Work::is`], nobody writes to it, and its content was read again: a program

@@ -296,7 +296,8 @@ impl<'a> Stage<'a> {
     ) -> Result<Recorded, CommitError> {
         let observed = self.inner.storage.observe(at);
         let observed = observed.map_err(|error| staging_failed(path, error))?;
-        let version: Version = observed.ok_or_else(|| unplanned(path))?.version;
+        let gone = || staging_failed(path, io::Error::other("its slot was removed"));
+        let version: Version = observed.ok_or_else(gone)?.version;
         Ok(Recorded { version, digest })
     }
 

@@ -188,7 +188,17 @@ impl<'a> Inverse<'a> {
             Operation::SetTimes { path, pre, post } => {
                 let at = Location::workspace(path);
                 let found = self.work.storage.observe(&at)?;
-                if found.is_some_and(|found| found.version.modified == post.modified) {
+                let is_ours = found.is_some_and(|found| found.version.modified == post.modified);
+                // A directory that goes away needs no times. These operations come last.
+                let goes_away = |removed: &Removed| removed.path == *path;
+                if let Some((from, _)) = moves.iter().find(|(_, to)| to == path) {
+                    let moved = self.placed.iter_mut().find(|placed| placed.path == *from);
+                    if let (true, Some(What::Moved { times, .. })) =
+                        (is_ours, moved.map(|placed| &mut placed.what))
+                    {
+                        *times = Some(*pre);
+                    }
+                } else if is_ours && !self.removed.iter().any(goes_away) {
                     let what = What::Times { times: *pre };
                     let path = before(moves, path);
                     self.placed.push(Placed { path, what });

@@ -13,8 +13,10 @@ mod diff;
 use crate::commit::intent::TimesOf;
 use crate::content::Content;
 use crate::name;
+use crate::pins::{READS_DOMAIN, Reads, Stale};
 use crate::seen::Lineage;
 use crate::version::{ObjectKind, Version};
+use crate::workspace::Inner;
 pub use bytes::DeltaParseError;
 pub use forerun_types::FileDiff;
 use forerun_types::{ChangeKind, Digest, Hasher, PathChange};
@@ -34,6 +36,8 @@ struct Parts {
     changes: Digest,
     /// The version that these changes lead to, if it was made in this process.
     lineage: Weak<Lineage>,
+    /// What the step saw, if these are the changes of one step.
+    pins: Option<Arc<Reads>>,
 }
 
 /// An object that is no longer at its path.
@@ -101,6 +105,16 @@ impl Delta {
         placed: Vec<Placed>,
         lineage: Option<Arc<Lineage>>,
     ) -> Delta {
+        Delta::of_step(removed, placed, lineage, None)
+    }
+
+    /// As [`Delta::new`], of a step that took `pins`.
+    pub(crate) fn of_step(
+        removed: Vec<Removed>,
+        placed: Vec<Placed>,
+        lineage: Option<Arc<Lineage>>,
+        pins: Option<Arc<Reads>>,
+    ) -> Delta {
         let changes = changes(&removed, &placed);
         let digest = bytes::digest(&removed, &placed, &changes);
         Delta {
@@ -110,6 +124,7 @@ impl Delta {
                 digest,
                 changes,
                 lineage: lineage.map_or_else(Weak::new, |lineage| Arc::downgrade(&lineage)),
+                pins,
             }),
         }
     }
@@ -128,6 +143,25 @@ impl Delta {
     /// same behind. Times count only if a tool set them.
     pub fn changes(&self) -> Digest {
         self.parts.changes
+    }
+
+    /// What the step was told of the workspace, in canonical order of paths: names,
+    /// attributes, and contents by their digest. That of nothing for a delta of several
+    /// steps, and for one that was read from bytes: what a step saw binds only while its
+    /// snapshot lives.
+    pub fn reads(&self) -> Digest {
+        match &self.parts.pins {
+            Some(pins) => pins.digest(),
+            None => Hasher::new(READS_DOMAIN).finish(),
+        }
+    }
+
+    /// What a verdict binds to: changes, expectations, and what was read to make them.
+    pub fn binding(&self) -> Digest {
+        Hasher::new("forerun binding v1")
+            .digest(&self.digest())
+            .digest(&self.reads())
+            .finish()
     }
 
     /// The changed paths, in order. What lies in a directory that was moved is not
@@ -165,10 +199,19 @@ impl Delta {
         &self.parts.placed
     }
 
-    /// The base holds these changes: what was seen to make them no longer binds.
-    pub(crate) fn verify(&self) {
+    /// Compares what the step saw with what the base holds now.
+    pub(crate) fn check_reads(&self, inner: &Inner) -> Result<(), Stale> {
+        self.parts
+            .pins
+            .as_ref()
+            .map_or(Ok(()), |pins| pins.check(inner))
+    }
+
+    /// The base holds these changes: they leave the tables of the snapshots after them,
+    /// and what was seen to make them no longer binds. To be called under the gate.
+    pub(crate) fn verify(&self, inner: &Inner) {
         if let Some(lineage) = self.parts.lineage.upgrade() {
-            lineage.verify();
+            lineage.verify(inner);
         }
     }
 }

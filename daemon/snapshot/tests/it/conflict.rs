@@ -195,8 +195,15 @@ fn a_change_since_an_unverified_ancestor_looked_conflicts() {
         .commit(&write(&read), &log)
         .expect_err("conflicts");
     assert_eq!(error.path(), Some("file"));
+    let stale = workspace.retire(&read_delta).expect_err("is stale");
+    assert_eq!(stale.path, "file");
+
     // Once the step that looked is verified, only later looks count.
-    workspace.retire(&read_delta);
+    let mut reader = workspace.snapshot().branch();
+    assert_eq!(reader.get("file").expect("reads"), "by a person");
+    let (read, read_delta) = reader.freeze().expect("freezes");
+    workspace.retire(&read_delta).expect("is as it was");
+    scratch.write("file", "by a person again");
     workspace.commit(&write(&read), &log).expect("commits");
     assert_eq!(scratch.read("file"), "by the agent");
 }

@@ -11,5 +11,7 @@ mod large;
 mod model;
 mod ops;
 mod people;
+mod pins;
+mod promotion;
 mod support;
 mod undo;

@@ -380,8 +380,10 @@ impl Plain {
         }
     }
 
-    pub(crate) fn close_all(&mut self) {
+    /// What is open is closed, and what is there is no new file any more.
+    pub(crate) fn begin_step(&mut self) {
         self.open = Default::default();
+        self.of_base = files(&self.root);
     }
 
     pub(crate) fn run(&mut self, op: &Op) -> Outcome {
@@ -436,8 +438,12 @@ impl Plain {
             }
             Op::Link(from, to) => {
                 let (from, to) = (plain(root, from)?, plain(root, to));
-                fs::symlink_metadata(&from)?;
-                fs::hard_link(from, to?)?;
+                // A link is twinned: a commit can not tell two names from two links.
+                if fs::symlink_metadata(&from)?.is_symlink() {
+                    symlink(fs::read_link(from)?, to?)?;
+                } else {
+                    fs::hard_link(from, to?)?;
+                }
             }
             Op::Unlink(path) => {
                 let path = plain(root, path)?;

@@ -266,7 +266,7 @@ impl Paths for Branch {
     fn parent<'a>(&mut self, path: &'a str) -> Result<(Inode, &'a str), FsError> {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         let directory = self.resolve(directory)?;
-        match self.metadata(directory)?.kind {
+        match self.kind(directory)? {
             NodeKind::Directory => Ok((directory, name)),
             _ => Err(FsError::NotADirectory),
         }

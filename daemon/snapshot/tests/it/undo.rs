@@ -220,6 +220,71 @@ fn the_oldest_commits_expire_first_by_age_and_by_bytes() {
     assert_eq!(start.undo(commits[3], false), [] as [&str; 0]);
 }
 
+#[test]
+fn times_that_were_set_come_back_with_the_directories() {
+    let start = start();
+    let modified = |path: &str| {
+        let metadata = fs::metadata(start.scratch.path().join(path)).expect("metadata");
+        metadata.modified().expect("a time")
+    };
+    let times = [modified("dir"), modified("tree")];
+    let commit = start.commit(|branch| {
+        let time = Some(Timestamp { secs: 9, nanos: 0 });
+        branch.mkdir("new")?;
+        branch.mv("tree", "moved")?;
+        for path in ["dir", "new", "moved"] {
+            let node = branch.resolve(path)?;
+            branch.set_times(node, time, time)?;
+        }
+        Ok(())
+    });
+    assert_ne!(modified("dir"), times[0]);
+    assert_eq!(start.undo(commit, false), [] as [&str; 0]);
+    compare(&start.scratch.manifest(), &start.before, "undone");
+    assert_eq!([modified("dir"), modified("tree")], times);
+}
+
+/// A link is moved, and an equal one takes its place.
+#[test]
+fn what_is_equal_to_what_was_moved_is_not_taken_for_it() {
+    let start = start();
+    std::os::unix::fs::symlink("a", start.scratch.path().join("x")).expect("links");
+    start.commit(|branch| {
+        branch.mv("x", "y")?;
+        let root = branch.root();
+        branch.symlink(root, "x", "a").map(drop)
+    });
+    let after = start.scratch.manifest();
+    let Start {
+        scratch,
+        log,
+        workspace,
+        ..
+    } = start;
+    drop(workspace);
+    let recovery = scratch.open().recover(&log).expect("recovers");
+    assert_eq!(recovery.applied.len(), 1, "{recovery:?}");
+    compare(&scratch.manifest(), &after, "recovered");
+}
+
+/// What a directory leaves behind that was made and removed again is nothing at all.
+#[test]
+fn a_directory_that_came_and_went_before_the_flush_is_recovered() {
+    let start = start();
+    start.commit(|branch| branch.mkdir("d"));
+    start.commit(|branch| branch.rm_all("d"));
+    let Start {
+        scratch,
+        log,
+        workspace,
+        before,
+    } = start;
+    drop(workspace);
+    let recovery = scratch.open().recover(&log).expect("recovers");
+    assert_eq!(recovery.applied.len(), 2, "{recovery:?}");
+    compare(&scratch.manifest(), &before, "recovered");
+}
+
 /// Several commits that nobody flushed, on the same paths, and then a crash: the first
 /// ones are in the workspace although nothing there shows it any more.
 #[test]
