@@ -652,13 +652,13 @@ fn set_times(path: &Path, secs: i64, nanos: u32) {
 }
 
 /// The times that operations gave to files and links, by path.
-pub(crate) fn times_that_were_set(root: &Path) -> Vec<(PathBuf, i64)> {
+pub(crate) fn times_that_were_set(root: &Path) -> Vec<(PathBuf, i64, u64)> {
     let of = objects(root).into_iter();
     let mut times: Vec<_> = of
         .filter(|(_, found)| !found.is_dir() && found.mtime_nsec() == i64::from(SET_NANOS))
         .map(|(path, found)| {
             let path = path.strip_prefix(root).expect("is below").to_owned();
-            (path, found.mtime())
+            (path, found.mtime(), found.nlink())
         })
         .collect();
     times.sort();
