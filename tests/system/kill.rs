@@ -48,7 +48,7 @@ fn script(round: u64) -> String {
          [approximation]\nlatency_ms = 3\nmistakes = \"listed\"\nseed = {round}\n"
     );
     let mut step_of = |step: u64, kind: &str, tool: &str, arguments: String| {
-        write!(text, "[[{kind}]]\n").expect("writes");
+        writeln!(text, "[[{kind}]]").expect("writes");
         if kind == "mistake" {
             writeln!(text, "step = {step}").expect("writes");
         }

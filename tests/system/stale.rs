@@ -88,13 +88,13 @@ impl Going {
 
 /// What was shown last of a step.
 fn observed(events: &[Event], wanted: u32) -> String {
-    let texts = events.iter().filter_map(|event| match &event.kind {
+    let mut texts = events.iter().filter_map(|event| match &event.kind {
         EventKind::Observed {
             step, observation, ..
         } if step.0 == wanted => Some(observation.text.clone()),
         _ => None,
     });
-    texts.last().expect("an observation")
+    texts.next_back().expect("an observation")
 }
 
 /// The workspace after a run without speculation on what a person had edited before it.

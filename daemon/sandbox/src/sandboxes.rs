@@ -184,10 +184,11 @@ fn clear_scratches(directory: &Path) {
             .to_str()
             .is_some_and(|name| name.starts_with(SCRATCH_PREFIX));
         let base = std::fs::File::open(entry.path().join("base"));
-        if is_one && base.is_ok_and(|base| base.try_lock().is_ok()) {
-            if let Err(error) = std::fs::remove_dir_all(entry.path()) {
-                tracing::warn!(%error, "a scratch directory of an earlier daemon is left");
-            }
+        if is_one
+            && base.is_ok_and(|base| base.try_lock().is_ok())
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, "a scratch directory of an earlier daemon is left");
         }
     }
 }

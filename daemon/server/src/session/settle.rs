@@ -71,7 +71,7 @@ impl Settler {
             .workspace
             .expire(self.retention, now, self.log.journal())
         {
-            Ok((_, kept)) => self.tell(kept),
+            Ok(expired) => self.tell(expired.kept),
             Err(error) => {
                 tracing::warn!(%error, workspace = %self.workspace.path().display(), "old commits could not be expired");
             }

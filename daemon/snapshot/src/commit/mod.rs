@@ -88,6 +88,15 @@ pub struct Retention {
     pub bytes: u64,
 }
 
+/// What an expiry did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Commits that can not be undone any more, oldest first.
+    pub commits: Vec<CommitId>,
+    /// Objects of somebody else that were found among what was kept.
+    pub kept: Vec<(CommitId, KeptCopy)>,
+}
+
 /// A commit that is in the base, and not known to be durable there.
 struct Unflushed {
     id: CommitId,
@@ -281,9 +290,7 @@ impl Workspace {
         Ok(recovery)
     }
 
-    /// Drops what is kept to undo commits, as far as it is more than that; returns the
-    /// commits that can not be undone any more, and versions of other programs that were
-    /// found among it.
+    /// Drops what is kept to undo commits, as far as it is more than that.
     ///
     /// # Errors
     /// If the log or the storage failed; the next recovery clears what is left.
@@ -292,7 +299,7 @@ impl Workspace {
         retention: Retention,
         now: Timestamp,
         log: &dyn IntentLog,
-    ) -> Result<(Vec<CommitId>, Vec<(CommitId, KeptCopy)>), CommitError> {
+    ) -> Result<Expired, CommitError> {
         let inner = &*self.inner;
         let _no_undo = inner.lock_flush();
         let kept = log.kept(self.path())?;
@@ -310,7 +317,7 @@ impl Workspace {
             expired.push(kept.commit);
         }
         if expired.is_empty() {
-            return Ok((expired, Vec::new()));
+            return Ok(Expired::default());
         }
         log.mark(&expired, IntentState::Expired)?;
         let mut copies = Vec::new();
@@ -318,7 +325,10 @@ impl Workspace {
             let found = clear(inner, log, *id)?;
             copies.extend(found.into_iter().map(|copy| (*id, copy)));
         }
-        Ok((expired, copies))
+        Ok(Expired {
+            commits: expired,
+            kept: copies,
+        })
     }
 
     /// As [`Workspace::expire`], by age alone, for a directory that is not there any

@@ -70,7 +70,7 @@ fn steps() -> Vec<fn(&mut Branch)> {
 #[test]
 fn ten_descendants_show_the_same_before_and_after_each_commit_and_can_be_committed() {
     let scratch = Scratch::in_memory();
-    let _files = seed_tree(scratch.path());
+    seed_tree(scratch.path());
     let workspace = scratch.open();
     let log = MemoryLog::default();
     let mut chain: Vec<(Snapshot, Delta)> = Vec::new();
@@ -128,7 +128,7 @@ fn ten_descendants_show_the_same_before_and_after_each_commit_and_can_be_committ
 fn steps_that_were_branched_before_and_after_promotion_commit_the_same() {
     for early in [true, false] {
         let scratch = Scratch::in_memory();
-        let _files = seed_tree(scratch.path());
+        seed_tree(scratch.path());
         let workspace = scratch.open();
         let log = MemoryLog::default();
         let mut expected = None;
@@ -163,7 +163,7 @@ fn steps_that_were_branched_before_and_after_promotion_commit_the_same() {
 /// Steps that are committed one by one while `ahead` more are not.
 fn run_chain(count: usize, ahead: usize) -> (DeltaUsage, usize) {
     let scratch = Scratch::in_memory();
-    let _files = seed_tree(scratch.path());
+    seed_tree(scratch.path());
     let workspace = scratch.open();
     let log = MemoryLog::default();
     let mut pending: Vec<Delta> = Vec::new();

@@ -239,8 +239,8 @@ pub(crate) fn settle(workspace: &Workspace, log: &MemoryLog) -> Vec<KeptCopy> {
     };
     let flushed = workspace.flush(log).expect("flushes");
     let now = Timestamp::now();
-    let (_, expired) = workspace.expire(nothing, now, log).expect("expires");
-    let kept = flushed.into_iter().chain(expired);
+    let expired = workspace.expire(nothing, now, log).expect("expires");
+    let kept = flushed.into_iter().chain(expired.kept);
     kept.map(|(_, copy)| copy).collect()
 }
 

@@ -211,7 +211,7 @@ fn the_oldest_commits_expire_first_by_age_and_by_bytes() {
         // The log of this suite records one commit a second, from the start of time.
         let now = Timestamp { secs: 4, nanos: 0 };
         let expired = start.workspace.expire(retention, now, &start.log);
-        expired.expect("expires").0
+        expired.expect("expires").commits
     };
     assert_eq!(expire(4, 4 * bytes), []);
     assert_eq!(expire(3, 4 * bytes), [commits[0]]);

@@ -182,7 +182,7 @@ async fn undo_and_redo_say_what_they_did_and_what_they_left() {
             reason: "changed since".to_owned(),
         }],
     };
-    assert_eq!(undone, [expected.clone()]);
+    assert_eq!(undone, std::slice::from_ref(&expected));
     let redone = session.redo(None, true).await.expect("redo");
     let expected = Undone {
         step: StepIndex(9),
