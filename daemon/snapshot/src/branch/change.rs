@@ -109,7 +109,9 @@ impl Branch {
         if !self.nodes.contains_key(&node) {
             self.see_removed(node)?;
             let is_directory = self.kind_of(node)? == NodeKind::Directory;
-            if is_directory || self.holds.contains_key(&node) {
+            // One of several names: the others are fewer from now on.
+            let has_several = self.workspace.inner.entries.has_several(node);
+            if is_directory || has_several || self.holds.contains_key(&node) {
                 self.raise(node)?;
             }
         } else if let Some(Body::BaseFile) = self.node(node).map(|node| &node.body) {

@@ -43,7 +43,14 @@ impl Branch {
         self.check_free(dir, name)?;
         match kind {
             NodeKind::Directory => return Err(FsError::NotPermitted),
-            NodeKind::File => self.raise_content(node, 0, false).map(|_| ())?,
+            NodeKind::File => {
+                let is_raised = self
+                    .node(node)
+                    .is_some_and(|node| matches!(node.body, Body::File(_)));
+                let file = self.raise_content(node, 0, false)?;
+                // A placed file is a new one, but this one has the same content.
+                file.times.explicit |= !is_raised;
+            }
             NodeKind::Symlink => {
                 let target = self.read_link(node)?;
                 return self.symlink(dir, name, &target).map(drop);

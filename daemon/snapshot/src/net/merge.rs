@@ -92,12 +92,14 @@ fn is_nothing(what: &What, default_mode: u32) -> bool {
         What::File {
             digest,
             mode,
-            times: None,
+            times,
             group: None,
             replaces: Some(pre),
             ..
         } => {
+            let is_of = |modified| pre.version.is_some_and(|seen| seen.modified == modified);
             pre.kind == ObjectKind::File
+                && times.is_none_or(|times| is_of(times.modified))
                 && pre.digest == Some(*digest)
                 && pre.mode == Some(mode.unwrap_or(default_mode))
         }
