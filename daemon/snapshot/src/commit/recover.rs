@@ -158,6 +158,7 @@ impl Work<'_> {
             }
             Operation::Park { slot, pre, .. } => {
                 let parked = self.slot(slot);
+                let elsewhere = placed.get(slot.as_str()).filter(|to| **to != at.path);
                 let is_moved = |to: &&str| self.is_same_object(&Location::workspace(*to), pre);
                 if is_there(&parked)? {
                     match self.is(&parked, pre)? {
@@ -165,7 +166,7 @@ impl Work<'_> {
                         false => Class::Displaced,
                     }
                 // Before a look at the path, where something equal may be by now.
-                } else if placed.get(slot.as_str()).map_or(Ok(false), is_moved)? {
+                } else if elsewhere.map_or(Ok(false), is_moved)? {
                     Class::Done
                 } else if self.is(&at, pre)? {
                     Class::Pending

@@ -392,6 +392,13 @@ fn shapes() -> Vec<(&'static str, Change)> {
             b.put("dir/a", "new")?;
             b.set_times(node, time, time)
         }),
+        ("moved within what takes its parent's place", |b| {
+            b.mkdir("dir/away")?;
+            b.mv("tree/x", "dir/x")?;
+            b.rm_all("tree")?;
+            b.mv("dir", "tree")?;
+            b.mkdir("dir")
+        }),
         ("everything", |b| {
             b.put("a", "new")?;
             b.rm("b")?;
