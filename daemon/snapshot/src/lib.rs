@@ -9,7 +9,7 @@
 //! each a compare-and-swap against what a person may have done meanwhile.
 //!
 //! **Invariants**
-//! - Nothing but `commit` and `recover` changes the base; dropping a branch or a
+//! - Nothing but `commit`, `undo` and `recover` changes the base; dropping a branch or a
 //!   snapshot leaves no trace.
 //! - No path is ever followed through a symbolic link, out of the base, or over a
 //!   mount point. Names that come in are single, normalised components.
@@ -17,20 +17,19 @@
 //!   that is not ours or the version that was recorded is never unlinked.
 //! - This crate reads no configuration, prints nothing, and knows no policy.
 //!
-//! **What it costs**: medians of `cargo bench -p forerun-snapshot`, release, Linux 6.18,
-//! a VM of 2 vCPUs that was shared with builds at the time (load 13), base on tmpfs. Of
-//! such a run only the ratios say something.
+//! **What it costs**: medians of `cargo bench -p forerun-snapshot --bench snapshot`,
+//! release, Linux 6.18, a quiet VM of 2 vCPUs, base on tmpfs.
 //!
 //! | | measured | wanted |
 //! |---|---|---|
-//! | `std::fs::metadata` at depth 3, for comparison | 1.7 µs | |
-//! | `branch()` over 100,000 files; 0, 1,000, 100,000 nodes changed | 0.18, 0.17, 0.19 µs | 0.2 µs |
-//! | drop 100 changed files of 4 KiB at 100,000 nodes | 18 µs | 30 µs |
-//! | freeze 10 changed files of 4 KiB, hashing included | 158 µs | 50 µs, **not met** |
-//! | look-up with attributes at depth 3, base file | 6.5 × metadata | 1.1 ×, **not met** |
-//! | the same, changed file | 0.4 × metadata | less than 1 × |
-//! | change one byte of a file of 1 GiB | 21 µs | |
-//! | open a workspace of 100,000 files | 0.04 ms | 5 ms |
+//! | `std::fs::metadata` at depth 3, for comparison | 0.47 µs | |
+//! | `branch()` over 100,000 files; 0, 1,000, 100,000 nodes changed | 0.10, 0.13, 0.13 µs | 0.2 µs |
+//! | drop 100 changed files of 4 KiB at 100,000 nodes | 27 µs | 30 µs |
+//! | freeze 10 changed files of 4 KiB, hashing included | 51 µs | 50 µs, **not met** |
+//! | look-up with attributes at depth 3, base file | 9.1 × metadata | 1.1 ×, **not met** |
+//! | the same, changed file | 0.9 × metadata | less than 1 × |
+//! | change one byte of a file of 1 GiB | 11 µs | |
+//! | open a workspace of 100,000 files | 0.02 ms | 5 ms |
 //!
 //! A look-up in the base takes `openat2`, `fstat` and `close` for each name, and again
 //! for the attributes; one such access to a whole path takes about twice as long as
