@@ -7,7 +7,7 @@
 #![no_main]
 
 use forerun_snapshot::{
-    Delta, Intent, IntentLog, IntentLogError, IntentState, OpenOptions, Workspace,
+    Delta, Intent, IntentLog, IntentLogError, IntentState, Kept, OpenOptions, Workspace,
 };
 use forerun_types::CommitId;
 use libfuzzer_sys::fuzz_target;
@@ -28,8 +28,17 @@ impl IntentLog for Forgetful {
     fn record(&self, _: &Path, _: &Intent) -> Result<CommitId, IntentLogError> {
         Ok(CommitId(1))
     }
-    fn mark(&self, _: CommitId, _: IntentState) -> Result<(), IntentLogError> {
+    fn mark(&self, _: &[CommitId], _: IntentState) -> Result<(), IntentLogError> {
         Ok(())
+    }
+    fn load(&self, _: CommitId) -> Result<(Intent, Option<IntentState>), IntentLogError> {
+        Err(IntentLogError::new("nothing is kept"))
+    }
+    fn owner(&self, _: &str) -> Result<Option<CommitId>, IntentLogError> {
+        Ok(None)
+    }
+    fn kept(&self, _: &Path) -> Result<Vec<Kept>, IntentLogError> {
+        Ok(Vec::new())
     }
     fn unfinished(&self, _: &Path) -> Result<Vec<(CommitId, Intent)>, IntentLogError> {
         Ok(Vec::new())
@@ -100,7 +109,8 @@ fuzz_target!(|data: &[u8]| {
     let Ok(delta) = Delta::from_bytes(&bytes) else {
         return;
     };
-    let again = Delta::from_bytes(&delta.to_bytes()).expect("what was written can be read");
+    let written = delta.to_bytes().expect("nothing has to be read for it");
+    let again = Delta::from_bytes(&written).expect("what was written can be read");
     assert_eq!(again.digest(), delta.digest());
     assert_eq!(again.changes(), delta.changes());
     let _ = (delta.changed(), delta.diff());
