@@ -14,6 +14,9 @@ const FILES: [&str; 6] = [
     "rust-toolchain.toml",
 ];
 
+/// What fuzzing found is no source.
+const FUZZ_INPUTS: &str = "corpus";
+
 fn main() -> std::io::Result<()> {
     let manifest = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let repository = manifest.join("../..").canonicalize()?;
@@ -26,7 +29,10 @@ fn main() -> std::io::Result<()> {
     for root in ROOTS {
         let root = repository.join(root);
         println!("cargo::rerun-if-changed={}", root.display());
-        let files = ignore::WalkBuilder::new(&root).require_git(false).build();
+        let files = ignore::WalkBuilder::new(&root)
+            .require_git(false)
+            .filter_entry(|entry| entry.file_name() != FUZZ_INPUTS)
+            .build();
         paths.extend(
             files
                 .filter_map(Result::ok)

@@ -53,6 +53,17 @@ impl Start {
         undo.left.into_iter().map(|left| left.path).collect()
     }
 
+    /// Opens the workspace anew, with nothing flushed: all commits are recovered.
+    fn crash_and_recover(self, commits: usize, expected: &Manifest) -> Start {
+        assert_eq!(self.log.states(), vec![None; commits]);
+        drop(self.workspace);
+        let workspace = self.scratch.open();
+        let recovery = workspace.recover(&self.log).expect("recovers");
+        assert_eq!(recovery.applied.len(), commits, "{recovery:?}");
+        compare(&self.scratch.manifest(), expected, "recovered");
+        Start { workspace, ..self }
+    }
+
     fn state(&self, commit: CommitId) -> Option<IntentState> {
         self.log.states()[commit.0 as usize - 1]
     }
@@ -255,16 +266,7 @@ fn what_is_equal_to_what_was_moved_is_not_taken_for_it() {
         branch.symlink(root, "x", "a").map(drop)
     });
     let after = start.scratch.manifest();
-    let Start {
-        scratch,
-        log,
-        workspace,
-        ..
-    } = start;
-    drop(workspace);
-    let recovery = scratch.open().recover(&log).expect("recovers");
-    assert_eq!(recovery.applied.len(), 1, "{recovery:?}");
-    compare(&scratch.manifest(), &after, "recovered");
+    start.crash_and_recover(1, &after);
 }
 
 /// What a directory leaves behind that was made and removed again is nothing at all.
@@ -273,16 +275,8 @@ fn a_directory_that_came_and_went_before_the_flush_is_recovered() {
     let start = start();
     start.commit(|branch| branch.mkdir("d"));
     start.commit(|branch| branch.rm_all("d"));
-    let Start {
-        scratch,
-        log,
-        workspace,
-        before,
-    } = start;
-    drop(workspace);
-    let recovery = scratch.open().recover(&log).expect("recovers");
-    assert_eq!(recovery.applied.len(), 2, "{recovery:?}");
-    compare(&scratch.manifest(), &before, "recovered");
+    let before = start.before.clone();
+    start.crash_and_recover(2, &before);
 }
 
 /// Several commits that nobody flushed, on the same paths, and then a crash: the first
@@ -295,21 +289,9 @@ fn commits_that_were_not_flushed_are_recovered_in_their_order() {
     start.commit(|branch| branch.mv("new", "newer"));
     start.commit(|branch| branch.rm("newer").and(branch.put("a", "again")));
     let after = start.scratch.manifest();
-    let Start {
-        scratch,
-        log,
-        workspace,
-        before,
-    } = start;
-    drop(workspace);
-    assert_eq!(log.states(), [None; 4]);
-    let workspace = scratch.open();
-    let recovery = workspace.recover(&log).expect("recovers");
-    assert_eq!(recovery.applied.len(), 4, "{recovery:?}");
-    compare(&scratch.manifest(), &after, "recovered");
+    let start = start.crash_and_recover(4, &after);
     for commit in (1..=4).rev().map(CommitId) {
-        let undo = workspace.undo(commit, false, &log).expect("undoes");
-        assert_eq!(undo.left, []);
+        assert_eq!(start.undo(commit, false), [] as [&str; 0]);
     }
-    compare(&scratch.manifest(), &before, "undone");
+    compare(&start.scratch.manifest(), &start.before, "undone");
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs one target as `cargo fuzz run` does, where that is not installed:
-#     fuzz/run.sh delta -max_total_time=600
+#     tests/fuzz/run.sh delta -max_total_time=600
 # Needs a nightly compiler and a C++ compiler. The first directory that libFuzzer is given
 # takes new inputs; the corpus in the tree is the second.
 #
