@@ -3,7 +3,7 @@
 
 use crate::support::{Home, events_until, presented};
 use forerun_sdk::Session;
-use forerun_types::{EventKind, Role, StepIndex, View};
+use forerun_types::{Event, EventKind, Role, StepIndex, View};
 use std::process::{Child, Stdio};
 
 const SCRIPT: &str = r#"
@@ -207,8 +207,9 @@ async fn after_a_kill_of_the_daemon_what_is_verified_is_there_and_nothing_else()
     assert!(committed.contains(&1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_persons_edit_is_kept_the_session_stalls_and_names_the_path() {
+/// A step edits a file, and once that is in the workspace, so does a person; by then,
+/// `second` and the step after it were executed on top. Returns the running plan.
+async fn edited_by_a_person(second: &str) -> (Plan, [Child; 2]) {
     let home = Home::new();
     let workspace = home.workspace("work");
     let text = r#"
@@ -222,13 +223,12 @@ tool = "edit_file"
 arguments = { path = "README.md", old = "Old text", new = "New text" }
 latency_ms = { approximation = 10, target = 50 }
 [[step]]
-tool = "edit_file"
-arguments = { path = "README.md", old = "New text", new = "Newer text" }
+SECOND
 [[step]]
 tool = "read_file"
 arguments = { path = "README.md" }
 "#;
-    let spec = home.script("plan.toml", text);
+    let spec = home.script("plan.toml", &text.replace("SECOND", second));
     let client = home.client().await;
     let session = client
         .session(&workspace)
@@ -241,7 +241,7 @@ arguments = { path = "README.md" }
         session,
         spec,
     };
-    let mut agents = [plan.agent(Role::Approximation), plan.agent(Role::Target)];
+    let agents = [plan.agent(Role::Approximation), plan.agent(Role::Target)];
     plan.until(|kind| {
         matches!(
             kind,
@@ -252,7 +252,6 @@ arguments = { path = "README.md" }
         )
     })
     .await;
-    // Step 2 is executed on top of step 1 before anybody edits.
     let on_top = |kind: &EventKind| {
         matches!(
             kind,
@@ -265,17 +264,39 @@ arguments = { path = "README.md" }
     events_until(&plan.session, View::Trace, on_top).await;
     let readme = plan.home.path("work/README.md");
     std::fs::write(&readme, "A person wrote this. New text\n").expect("written");
+    (plan, agents)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_edit_that_a_step_would_overwrite_unread_stalls_it_and_names_the_path() {
+    let second = r#"tool = "write_file"
+arguments = { path = "README.md", content = "All of it\n" }"#;
+    let (plan, mut agents) = edited_by_a_person(second).await;
     plan.until(
         |kind| matches!(kind, EventKind::Stalled { reason, .. } if reason.contains("README.md")),
     )
     .await;
-    let kept = std::fs::read_to_string(&readme).expect("file");
-    assert_eq!(kept, "A person wrote this. New text\n");
-    // The step is executed again on what is there now.
+    let read = || std::fs::read_to_string(plan.home.path("work/README.md")).expect("file");
+    assert_eq!(read(), "A person wrote this. New text\n");
+    // Whoever sees that may still want the step.
     plan.session.retry().await.expect("allowed");
     plan.until(|kind| matches!(kind, EventKind::Ended { .. }))
         .await;
-    let merged = std::fs::read_to_string(&readme).expect("file");
+    assert_eq!(read(), "All of it\n");
+    for agent in &mut agents {
+        assert!(agent.wait().expect("waited").success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_edit_of_what_a_step_edits_is_kept_because_the_step_runs_again() {
+    let second = r#"tool = "edit_file"
+arguments = { path = "README.md", old = "New text", new = "Newer text" }"#;
+    let (plan, mut agents) = edited_by_a_person(second).await;
+    let events = presented(&plan.session).await;
+    let stalled = |event: &&Event| matches!(event.kind, EventKind::Stalled { .. });
+    assert_eq!(events.iter().find(stalled), None);
+    let merged = std::fs::read_to_string(plan.home.path("work/README.md")).expect("file");
     assert_eq!(merged, "A person wrote this. Newer text\n");
     for agent in &mut agents {
         assert!(agent.wait().expect("waited").success());

@@ -91,6 +91,7 @@ pub(crate) fn delta(
         own,
         chain,
         verified,
+        reads: pins.as_deref(),
         removed: Vec::new(),
         placed: Vec::new(),
         unlike: HashSet::new(),
@@ -153,6 +154,8 @@ struct Net<'a> {
     chain: &'a [Arc<Lineage>],
     /// First looks of the newest version that the base holds.
     verified: &'a SeenMap,
+    /// What the one step saw that made the difference.
+    reads: Option<&'a Reads>,
     removed: Vec<Removed>,
     placed: Vec<Placed>,
     /// Paths of removed directories whose mode is not that of a new one.
@@ -335,6 +338,7 @@ impl Net<'_> {
 
     /// What the base is to hold where a node was.
     fn pre(&self, node: Inode) -> Result<Pre, FsError> {
+        let read = self.reads.is_some_and(|reads| reads.shows_content(node));
         let before = self.before.nodes.get(&node).map(|node| &**node);
         if let Some(Node { body, mode, .. }) = before {
             match body {
@@ -345,6 +349,7 @@ impl Net<'_> {
                         digest: Some(content.digest()?),
                         mode: Some(mode.unwrap_or(self.before.workspace.inner.default_modes.0)),
                         old: Some(content.clone()),
+                        read,
                     });
                 }
                 Body::Symlink(target) => {
@@ -354,6 +359,7 @@ impl Net<'_> {
                         digest: Some(Digest::of(target.as_bytes())),
                         mode: None,
                         old: None,
+                        read,
                     });
                 }
                 Body::Directory(_) => {
@@ -363,6 +369,7 @@ impl Net<'_> {
                         digest: None,
                         mode: None,
                         old: None,
+                        read,
                     });
                 }
                 Body::BaseFile => {}
@@ -376,6 +383,7 @@ impl Net<'_> {
             digest: seen.digest,
             mode: (kind == ObjectKind::File).then_some(mode),
             old: seen.content,
+            read,
         })
     }
 

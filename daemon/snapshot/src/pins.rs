@@ -233,21 +233,28 @@ impl Reads {
         }
     }
 
-    /// Compares every answer with the one that the base gives now.
-    pub(crate) fn check(&self, inner: &Inner) -> Result<(), Stale> {
-        let is_whole = self.parent_verified.load(Ordering::Acquire);
-        let check = Check {
+    /// Compares every answer with the one that the base gives now; all that differ.
+    pub(crate) fn changed(&self, inner: &Inner) -> Vec<Stale> {
+        let mut check = Check {
             reads: self,
             inner,
-            is_whole,
+            is_whole: self.parent_verified.load(Ordering::Acquire),
+            stale: Vec::new(),
         };
-        check.torn()?;
-        check.names()?;
-        check.attributes()?;
-        check.contents()?;
-        check.targets()?;
-        check.listings()?;
-        check.derived()
+        check.torn();
+        check.names();
+        check.attributes();
+        check.contents();
+        check.targets();
+        check.listings();
+        check.derived();
+        check.stale
+    }
+
+    /// Whether content of a file was shown.
+    pub(crate) fn shows_content(&self, file: Inode) -> bool {
+        let pins = &self.pins;
+        pins.chunks.contains_key(&file) || pins.derived.contains(&(file, Aspect::Content))
     }
 
     /// What was seen, in canonical order of the paths as the branch saw them.
@@ -416,24 +423,27 @@ struct Check<'a> {
     inner: &'a Inner,
     /// Whether the base holds what the origin holds.
     is_whole: bool,
+    /// What was found to differ.
+    stale: Vec<Stale>,
 }
 
-impl Check<'_> {
-    fn torn(&self) -> Result<(), Stale> {
-        match &self.reads.pins.torn {
-            None => Ok(()),
-            Some((node, name)) => Err(Stale {
-                path: match name {
-                    Some(name) => name::join(&self.path(*node), name),
-                    None => shown(self.path(*node)),
-                },
-                expected: "one version".into(),
-                found: "another one before the step ended".into(),
-            }),
-        }
+impl<'a> Check<'a> {
+    fn torn(&mut self) {
+        let Some((node, name)) = &self.reads.pins.torn else {
+            return;
+        };
+        let path = self.path(*node);
+        self.stale.push(Stale {
+            path: match name {
+                Some(name) => name::join(&path, name),
+                None => shown(path),
+            },
+            expected: "one version".into(),
+            found: "another one before the step ended".into(),
+        });
     }
 
-    fn names(&self) -> Result<(), Stale> {
+    fn names(&mut self) {
         for (dir, names) in &self.reads.pins.names {
             let origin = self.origin(*dir);
             for (name, answer) in names {
@@ -448,40 +458,39 @@ impl Check<'_> {
                     let text = |kind: Option<ObjectKind>| {
                         kind.map_or("nothing".to_owned(), |kind| kind.to_string())
                     };
-                    return Err(Stale {
-                        path: name::join(&self.path(*dir), name),
+                    let path = name::join(&self.path(*dir), name);
+                    self.stale.push(Stale {
+                        path,
                         expected: text(expected),
                         found: text(found),
                     });
                 }
             }
         }
-        Ok(())
     }
 
-    fn attributes(&self) -> Result<(), Stale> {
+    fn attributes(&mut self) {
         for (node, version) in &self.reads.pins.attributes {
             let found = self.version(*node);
             if !found.is_some_and(|found| shows_the_same(version, &found)) {
-                return Err(self.changed(*node, version, found));
+                self.changed(*node, version, found);
             }
         }
-        Ok(())
     }
 
-    fn contents(&self) -> Result<(), Stale> {
+    fn contents(&mut self) {
         for (file, chunks) in &self.reads.pins.chunks {
             let found = self.version(*file);
             if found == Some(chunks.version) && !chunks.racy {
                 continue;
             }
             let mut buffer = vec![0; CHUNK_BYTES as usize];
-            for (index, digest) in &chunks.digests {
+            let is_equal = chunks.digests.iter().all(|(index, digest)| {
                 let read = self.inner.read(*file, index * CHUNK_BYTES, &mut buffer);
-                let is_equal = read.is_ok_and(|(count, _)| Digest::of(&buffer[..count]) == *digest);
-                if !is_equal {
-                    return Err(self.changed(*file, &chunks.version, found));
-                }
+                read.is_ok_and(|(count, _)| Digest::of(&buffer[..count]) == *digest)
+            });
+            if !is_equal {
+                self.changed(*file, &chunks.version, found);
             }
         }
         let mut seen: Vec<_> = self.reads.seen.iter().collect();
@@ -498,42 +507,39 @@ impl Check<'_> {
                     .is_ok_and(|(_, found)| found == digest),
             };
             if !is_equal {
-                return Err(self.changed(*node, &seen.version, found));
+                self.changed(*node, &seen.version, found);
             }
         }
-        Ok(())
     }
 
-    fn targets(&self) -> Result<(), Stale> {
+    fn targets(&mut self) {
         for (link, digest) in &self.reads.pins.targets {
             if self.target(*link) != Some(*digest) {
-                return Err(self.other(*link, "the target that was read", "another one"));
+                self.other(*link, "the target that was read", "another one");
             }
         }
-        Ok(())
     }
 
-    fn listings(&self) -> Result<(), Stale> {
+    fn listings(&mut self) {
         for (dir, digest) in &self.reads.pins.listings {
             let mut entries = self.inner.list(*dir).unwrap_or_default();
             entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
             let entries = entries.iter().map(|(name, kind)| (name.as_str(), *kind));
             if listing_digest(entries, self.origin(*dir)) != *digest {
-                return Err(self.other(*dir, "the entries that were listed", "others"));
+                self.other(*dir, "the entries that were listed", "others");
             }
         }
         for (dir, digest) in &self.reads.pins.surveys {
             let found = survey(self.inner, *dir, self.origin(*dir));
             if digest.is_none() || found.ok() != Some(*digest) {
                 let expected = "what was in the directory";
-                return Err(self.other(*dir, expected, "something newer"));
+                self.other(*dir, expected, "something newer");
             }
         }
-        Ok(())
     }
 
     /// What the origin told, now that the base holds it.
-    fn derived(&self) -> Result<(), Stale> {
+    fn derived(&mut self) {
         let expected = "what the session's own steps left";
         for (node, aspect) in &self.reads.pins.derived {
             let Some(of_origin) = self.reads.origin.get(node).filter(|_| self.is_whole) else {
@@ -560,10 +566,9 @@ impl Check<'_> {
                 _ => true,
             };
             if !holds {
-                return Err(self.other(*node, expected, "something else"));
+                self.other(*node, expected, "something else");
             }
         }
-        Ok(())
     }
 
     /// Whether the base lists what a directory of the origin binds, and nothing more if
@@ -583,7 +588,7 @@ impl Check<'_> {
             && (directory.lower || found.keys().all(|name| is_known(&name)))
     }
 
-    fn origin(&self, dir: Inode) -> Option<&Directory> {
+    fn origin(&self, dir: Inode) -> Option<&'a Directory> {
         self.reads.origin.get(&dir)?.directory()
     }
 
@@ -621,20 +626,21 @@ impl Check<'_> {
         names.fold(above, |path, name| name::join(&path, name))
     }
 
-    fn changed(&self, node: Inode, expected: &Version, found: Option<Version>) -> Stale {
+    fn changed(&mut self, node: Inode, expected: &Version, found: Option<Version>) {
         let expected = expected.to_string();
         let mut text = found.map_or("nothing".to_owned(), |found| found.to_string());
         if text == expected {
             text += " that was changed since";
         }
-        self.other(node, expected, text)
+        self.other(node, expected, text);
     }
 
-    fn other(&self, node: Inode, expected: impl Display, found: impl Display) -> Stale {
-        Stale {
-            path: shown(self.path(node)),
+    fn other(&mut self, node: Inode, expected: impl Display, found: impl Display) {
+        let path = shown(self.path(node));
+        self.stale.push(Stale {
+            path,
             expected: expected.to_string(),
             found: found.to_string(),
-        }
+        });
     }
 }

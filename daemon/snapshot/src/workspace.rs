@@ -20,7 +20,7 @@ use crate::node::{Inode, Link};
 use crate::pins::Answer;
 use crate::seen::Lineage;
 use crate::version::{ObjectKind, Timestamp, Version};
-use crate::{Delta, FsError, Snapshot, Stale, name};
+use crate::{CommitError, Delta, FsError, Snapshot, name};
 use forerun_types::Digest;
 pub use open::{OpenError, OpenOptions};
 use rustix::fs::Stat;
@@ -126,8 +126,9 @@ impl Workspace {
     /// Asks whether executing the step now would show it the same, without committing it.
     ///
     /// # Errors
-    /// [`Stale`] names the first object of which the step was told something else.
-    pub fn validate(&self, delta: &Delta) -> Result<(), Stale> {
+    /// [`CommitError::Stale`] names the first object of which the step was told something
+    /// else, [`CommitError::Conflict`] one that it would also change without a look.
+    pub fn validate(&self, delta: &Delta) -> Result<(), CommitError> {
         let _committer = self.inner.lock_committer();
         delta.check_reads(&self.inner)
     }
@@ -137,7 +138,7 @@ impl Workspace {
     ///
     /// # Errors
     /// As [`Workspace::validate`]; nothing is noted then.
-    pub fn retire(&self, delta: &Delta) -> Result<(), Stale> {
+    pub fn retire(&self, delta: &Delta) -> Result<(), CommitError> {
         let _committer = self.inner.lock_committer();
         delta.check_reads(&self.inner)?;
         let _gate = self.inner.write_gate();

@@ -6,7 +6,7 @@
 
 #![no_main]
 
-#[path = "../../daemon/sandbox/src/fs/resolve.rs"]
+#[path = "../../../daemon/sandbox/src/fs/resolve.rs"]
 mod resolve;
 
 /// The part of the sandbox's generated types that the resolver needs.

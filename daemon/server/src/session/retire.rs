@@ -6,7 +6,7 @@ use super::{Message, Retirement};
 use forerun_journal::{CommitMode, Journal};
 use forerun_planner::{Input, RetireResult};
 use forerun_policy::{CommitRequest, Outcome, PolicySet};
-use forerun_snapshot::{CommitError, Delta, Stale, Workspace};
+use forerun_snapshot::{CommitError, Delta, Workspace};
 use forerun_types::{
     CommitId, Digest, EventKind, NodeId, PathChange, SessionId, Source, StepIndex,
 };
@@ -148,15 +148,15 @@ impl Work {
         match self.mode {
             CommitMode::Step if delta.is_empty() => match self.workspace.retire(&delta) {
                 Ok(()) => done,
-                Err(error) => failed(stale(&error)),
+                Err(error) => failed(refused(&error)),
             },
             CommitMode::Session if delta.is_empty() => match self.workspace.validate(&delta) {
                 Ok(()) => done,
-                Err(error) => failed(stale(&error)),
+                Err(error) => failed(refused(&error)),
             },
             CommitMode::Session => {
                 if let Err(error) = self.workspace.validate(&delta) {
-                    return failed(stale(&error));
+                    return failed(refused(&error));
                 }
                 let store = |bytes: Vec<u8>| {
                     let stored = self.journal.store_delta(&self.session, self.step, &bytes);
@@ -215,7 +215,10 @@ pub(super) fn commit(
 
 fn refused(error: &CommitError) -> RetireResult {
     if let CommitError::Stale(error) = error {
-        return stale(error);
+        // Executed again, the step sees what is there now.
+        return RetireResult::Stale {
+            reason: error.to_string(),
+        };
     }
     conflict(
         describe(error),
@@ -223,13 +226,6 @@ fn refused(error: &CommitError) -> RetireResult {
             .hint()
             .unwrap_or("retry executes the step again on what is there now"),
     )
-}
-
-/// Executed again, the step sees what is there now.
-fn stale(error: &Stale) -> RetireResult {
-    RetireResult::Stale {
-        reason: error.to_string(),
-    }
 }
 
 fn conflict(reason: String, hint: &str) -> RetireResult {

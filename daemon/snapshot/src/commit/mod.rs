@@ -158,8 +158,13 @@ impl Workspace {
         let mut committer = inner.lock_committer();
         finish_failed(inner, &mut committer, log)?;
 
+        let reads = delta.check_reads(inner);
+        if let Err(error @ CommitError::Stale(_)) = reads {
+            return Err(error);
+        }
+        // Of a conflict, this names the cause.
         let found = validate::validate(inner, delta)?;
-        delta.check_reads(inner)?;
+        reads?;
         let place = match committer.slot_place {
             Some(place) => place,
             None => *committer.slot_place.insert(slots::choose(&*inner.storage)?),

@@ -435,5 +435,6 @@ fn as_found(version: Version) -> Pre {
         digest: None,
         mode: (version.kind == ObjectKind::File).then_some(version.mode),
         old: None,
+        read: true,
     }
 }

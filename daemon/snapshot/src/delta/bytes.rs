@@ -343,6 +343,7 @@ impl From<PreHeader> for Pre {
             digest: pre.digest,
             mode: pre.mode,
             old: None,
+            read: false,
         }
     }
 }

@@ -10,6 +10,7 @@
 mod bytes;
 mod diff;
 
+use crate::commit::CommitError;
 use crate::commit::intent::TimesOf;
 use crate::content::Content;
 use crate::name;
@@ -20,7 +21,7 @@ use crate::workspace::Inner;
 pub use bytes::DeltaParseError;
 pub use forerun_types::FileDiff;
 use forerun_types::{ChangeKind, Digest, Hasher, PathChange};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 /// The net changes of a step, or of a session. Cheap to clone.
@@ -97,6 +98,9 @@ pub(crate) struct Pre {
     pub(crate) mode: Option<u32>,
     /// Its content, if that is at hand: for showing what changed.
     pub(crate) old: Option<Content>,
+    /// Whether the step was shown content of it. Not known of a delta that was read from
+    /// bytes.
+    pub(crate) read: bool,
 }
 
 impl Delta {
@@ -199,12 +203,59 @@ impl Delta {
         &self.parts.placed
     }
 
-    /// Compares what the step saw with what the base holds now.
-    pub(crate) fn check_reads(&self, inner: &Inner) -> Result<(), Stale> {
-        self.parts
-            .pins
-            .as_ref()
-            .map_or(Ok(()), |pins| pins.check(inner))
+    /// Compares what the step saw with what the base holds now. A step that saw something
+    /// else is executed again, except where it would then overwrite or remove what
+    /// somebody made, without having looked at it: that is for a person to decide.
+    ///
+    /// # Errors
+    /// [`CommitError::Stale`], [`CommitError::Conflict`].
+    pub(crate) fn check_reads(&self, inner: &Inner) -> Result<(), CommitError> {
+        let stale = match &self.parts.pins {
+            Some(pins) => pins.changed(inner),
+            None => return Ok(()),
+        };
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let unread = self.changes_unread();
+        let stale = stale
+            .iter()
+            .find(|stale| unread.contains(&stale.path))
+            .map_or_else(
+                || CommitError::Stale(stale[0].clone()),
+                |Stale {
+                     path,
+                     expected,
+                     found,
+                 }| CommitError::Conflict {
+                    path: path.clone(),
+                    expected: expected.clone(),
+                    found: found.clone(),
+                },
+            );
+        Err(stale)
+    }
+
+    /// Where the step puts something or takes something away without having been shown
+    /// what is there, by the paths of the version before.
+    fn changes_unread(&self) -> HashSet<String> {
+        let by_path: HashMap<_, _> = self
+            .placed()
+            .iter()
+            .map(|placed| (placed.path.as_str(), placed))
+            .collect();
+        let placed = self.placed().iter().filter(|placed| match &placed.what {
+            What::File { replaces, .. } | What::Symlink { replaces, .. } => {
+                replaces.as_ref().is_none_or(|pre| !pre.read)
+            }
+            What::Moved { .. } => true,
+            What::Directory { .. } | What::Times { .. } => false,
+        });
+        let removed = self.removed().iter().map(|removed| removed.path.clone());
+        placed
+            .filter_map(|placed| path_before(&by_path, &placed.path))
+            .chain(removed)
+            .collect()
     }
 
     /// The base holds these changes: they leave the tables of the snapshots after them,

@@ -196,7 +196,7 @@ fn a_change_since_an_unverified_ancestor_looked_conflicts() {
         .expect_err("conflicts");
     assert_eq!(error.path(), Some("file"));
     let stale = workspace.retire(&read_delta).expect_err("is stale");
-    assert_eq!(stale.path, "file");
+    assert_eq!(stale.path(), Some("file"));
 
     // Once the step that looked is verified, only later looks count.
     let mut reader = workspace.snapshot().branch();

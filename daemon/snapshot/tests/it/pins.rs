@@ -1,7 +1,7 @@
 //! Pins: what a step saw is compared with what executing it now would show.
 
 use crate::support::{MemoryLog, Paths, Scratch};
-use forerun_snapshot::{Branch, FsError, Inode, NodeKind, Snapshot, Stale, Workspace};
+use forerun_snapshot::{Branch, CommitError, FsError, Inode, NodeKind, Snapshot, Workspace};
 use proptest::prelude::*;
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -244,7 +244,7 @@ fn do_own(branch: &mut Branch, own: &Own) {
     };
 }
 
-fn validate(workspace: &Workspace, branch: Branch) -> Result<(), Stale> {
+fn validate(workspace: &Workspace, branch: Branch) -> Result<(), CommitError> {
     let (_, delta) = branch.freeze().expect("freezes");
     workspace.validate(&delta)
 }
@@ -313,8 +313,10 @@ proptest! {
         prop_assert_eq!(&told_early, &told_late);
         workspace.commit(&delta_two, &log).expect("commits");
         let (early, late) = (early.freeze().expect("freezes").1, late.freeze().expect("freezes").1);
-        prop_assert_eq!(workspace.validate(&early), Ok(()));
-        prop_assert_eq!(workspace.validate(&late), Ok(()));
+        for delta in [&early, &late] {
+            let found = workspace.validate(delta);
+            prop_assert!(found.is_ok(), "{:?}", found);
+        }
 
         for edit in edits.iter().filter(|edit| !matches!(edit, Edit::Touch(_))) {
             let _ = apply(scratch.path(), edit);
@@ -329,16 +331,29 @@ proptest! {
 
 /// Runs a step on a tree, then an edit; returns what is stale.
 fn stale(step: impl FnOnce(&mut Branch), edit: impl FnOnce(&Path)) -> Option<String> {
+    let (code, path) = refused(step, edit)?;
+    assert_eq!(code, "stale", "{path}");
+    Some(path)
+}
+
+/// As [`stale`], with how the step is refused.
+fn refused(
+    step: impl FnOnce(&mut Branch),
+    edit: impl FnOnce(&Path),
+) -> Option<(&'static str, String)> {
     let scratch = Scratch::new();
     seed(scratch.path());
     let workspace = scratch.open();
     let mut branch = workspace.snapshot().branch();
     step(&mut branch);
     let (_, delta) = branch.freeze().expect("freezes");
-    assert_eq!(workspace.validate(&delta), Ok(()));
+    workspace.validate(&delta).expect("is as it was");
     edit(scratch.path());
-    let stale = workspace.retire(&delta).err();
-    stale.map(|stale| stale.path)
+    let error = workspace.retire(&delta).err()?;
+    let committed = workspace.commit(&delta, &MemoryLog::default());
+    let committed = committed.expect_err("is refused, too");
+    assert_eq!(committed.code(), error.code());
+    Some((error.code(), error.path().expect("names a path").to_owned()))
 }
 
 #[test]
@@ -439,7 +454,8 @@ fn an_answer_that_changed_while_the_step_ran_holds_at_no_time() {
     scratch.write("a", "another");
     branch.get("a").expect("reads");
     fs::write(scratch.path().join("a"), [7; 10]).expect("writes");
-    assert_eq!(validate(&workspace, branch).expect_err("is torn").path, "a");
+    let error = validate(&workspace, branch).expect_err("is torn");
+    assert_eq!((error.code(), error.path()), ("stale", Some("a")));
 }
 
 #[test]
@@ -453,6 +469,59 @@ fn a_step_whose_changes_are_dropped_has_still_seen_what_it_saw() {
     };
     let edit = |root: &Path| fs::write(root.join("a"), "another").expect("writes");
     assert_eq!(stale(step, edit).as_deref(), Some("a"));
+}
+
+/// Executed again, such a step would do to the new version what it did to the old one.
+#[test]
+fn what_a_step_changed_after_it_was_read_is_stale_and_what_it_changed_unread_is_a_conflict() {
+    fn edit(root: &Path) {
+        fs::write(root.join("b/x"), "by a person").expect("writes");
+    }
+    let stale = Some(("stale", "b/x".to_owned()));
+    let conflict = Some(("conflict", "b/x".to_owned()));
+    let read_and_write = |branch: &mut Branch| {
+        branch.get("b/x").expect("reads");
+        branch.put("b/x", "by the agent").expect("writes");
+    };
+    assert_eq!(refused(read_and_write, edit), stale);
+    let read_and_save_by_rename = |branch: &mut Branch| {
+        branch.get("b/x").expect("reads");
+        branch.put("b/x~", "by the agent").expect("writes");
+        branch.mv("b/x~", "b/x").expect("renames");
+    };
+    assert_eq!(refused(read_and_save_by_rename, edit), stale);
+    let look_and_write = |branch: &mut Branch| {
+        let node = branch.resolve("b/x").expect("is there");
+        branch.metadata(node).expect("metadata");
+        branch.put("b/x", "by the agent").expect("writes");
+    };
+    assert_eq!(refused(look_and_write, edit), conflict);
+    let remove = |branch: &mut Branch| {
+        branch.get("b/x").expect("reads");
+        branch.rm("b/x").expect("removes");
+    };
+    assert_eq!(refused(remove, edit), conflict);
+    let replace_by_another = |branch: &mut Branch| branch.mv("a", "b/x").expect("renames");
+    assert_eq!(refused(replace_by_another, edit), conflict);
+}
+
+#[test]
+fn what_a_step_made_where_somebody_else_made_something_is_a_conflict() {
+    fn edit(root: &Path) {
+        fs::write(root.join("b/new"), "by a person").expect("writes");
+    }
+    let conflict = Some(("conflict", "b/new".to_owned()));
+    let create = |branch: &mut Branch| {
+        // The listing is stale as well; executed again, the step would overwrite.
+        let dir = branch.resolve("b").expect("is there");
+        branch.list(dir).expect("lists");
+        branch.put("b/new", "by the agent").expect("writes");
+    };
+    assert_eq!(refused(create, edit), conflict);
+    let move_there = |branch: &mut Branch| branch.mv("a", "b/new").expect("renames");
+    assert_eq!(refused(move_there, edit), conflict);
+    let remove_all = |branch: &mut Branch| branch.rm_all("b").expect("removes");
+    assert_eq!(refused(remove_all, edit).expect("is refused").0, "conflict");
 }
 
 #[test]
@@ -505,10 +574,11 @@ fn beyond_the_limit_of_pins_whole_directories_are_pinned() {
         branch.get("b/x").expect("reads");
         branch.get("b/c/a").expect("reads");
         let (_, delta) = branch.freeze().expect("freezes");
-        assert_eq!(workspace.validate(&delta), Ok(()));
+        workspace.validate(&delta).expect("is as it was");
         edit(scratch.path());
         let found = workspace.validate(&delta).err();
-        assert_eq!(found.map(|stale| stale.path).unwrap_or_default(), path);
+        let found = found.as_ref().and_then(CommitError::path);
+        assert_eq!(found.unwrap_or_default(), path);
         fs::write(scratch.path().join("b/c/a"), [7; 10]).expect("writes");
         let _ = fs::remove_file(scratch.path().join("b/new"));
         let old = SystemTime::now() - Duration::from_secs(3_600);
