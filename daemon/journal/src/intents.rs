@@ -99,7 +99,9 @@ impl Journal {
     /// # Errors
     /// If the database can not be read.
     pub fn unfinished_workspaces(&self) -> Result<Vec<PathBuf>, JournalError> {
-        self.workspaces("SELECT DISTINCT workspace FROM commits WHERE state = 'recorded'")
+        self.workspaces(
+            "SELECT DISTINCT workspace FROM commits WHERE state IN ('recorded', 'failed')",
+        )
     }
 
     /// Workspaces with commits that can be undone.
@@ -263,6 +265,7 @@ fn parse(commit: CommitId, text: &str) -> Result<Intent, IntentLogError> {
 
 fn name_of(state: IntentState) -> &'static str {
     match state {
+        IntentState::Failed => "failed",
         IntentState::Applied => "applied",
         IntentState::Reverted => "reverted",
         IntentState::Undone => "undone",
@@ -273,6 +276,7 @@ fn name_of(state: IntentState) -> &'static str {
 /// The database allows no other names.
 fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<IntentState>> {
     Ok(match row.get_ref(column)?.as_str()? {
+        "failed" => Some(IntentState::Failed),
         "applied" => Some(IntentState::Applied),
         "reverted" => Some(IntentState::Reverted),
         "undone" => Some(IntentState::Undone),
@@ -337,7 +341,7 @@ impl Journal {
             let mut select = connection
                 .prepare_cached(
                     "SELECT id, intent FROM commits
-                     WHERE workspace = ?1 AND state = 'recorded' ORDER BY id",
+                     WHERE workspace = ?1 AND state IN ('recorded', 'failed') ORDER BY id",
                 )
                 .map_err(&failed)?;
             let rows = select

@@ -81,6 +81,35 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     CREATE INDEX commits_of_session ON commits (session, id);
     CREATE UNIQUE INDEX commits_directory ON commits (directory);
 ",
+    "
+    CREATE TABLE commits_now (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        workspace BLOB NOT NULL,
+        session TEXT,
+        step INTEGER,
+        undoes INTEGER REFERENCES commits_now (id),
+        redoes INTEGER NOT NULL,
+        directory TEXT NOT NULL,
+        recorded_ms INTEGER NOT NULL,
+        kept_bytes INTEGER NOT NULL,
+        intent TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN
+            ('recorded', 'failed', 'applied', 'reverted', 'undone', 'expired'))
+    );
+    INSERT INTO commits_now SELECT * FROM commits;
+    DROP TABLE commits;
+    ALTER TABLE commits_now RENAME TO commits;
+    CREATE INDEX commits_unfinished ON commits (workspace, id)
+        WHERE state IN ('recorded', 'failed');
+    CREATE INDEX commits_kept ON commits (workspace, id) WHERE state = 'applied';
+    CREATE INDEX commits_of_session ON commits (session, id);
+    CREATE UNIQUE INDEX commits_directory ON commits (directory);
+    CREATE TABLE summaries (
+        session INTEGER PRIMARY KEY REFERENCES sessions (number),
+        sequence INTEGER NOT NULL,
+        summary TEXT NOT NULL
+    );
+",
 ];
 
 /// Brings the database to the newest version.
@@ -155,7 +184,7 @@ mod tests {
             .iter()
             .map(|text| Digest::of(text).short())
             .collect();
-        assert_eq!(digests, ["8ae2163eb7c7", "acfa88218699"]);
+        assert_eq!(digests, ["8ae2163eb7c7", "acfa88218699", "f6bb026554ac"]);
     }
 
     #[test]

@@ -152,6 +152,46 @@ impl Journal {
         })
     }
 
+    /// What was kept of a session's log, summed up, and the sequence of the last event in
+    /// it; `None` if nothing was. Not part of the chain: a copy, to spare a reading.
+    ///
+    /// # Errors
+    /// If there is no such session, or the journal can not be read.
+    pub fn summary(&self, session: &SessionId) -> Result<Option<(u64, String)>, JournalError> {
+        self.read(|connection| {
+            let number = session_row(connection, session)?.number;
+            connection
+                .prepare_cached("SELECT sequence, summary FROM summaries WHERE session = ?1")
+                .and_then(|mut select| {
+                    select
+                        .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
+                        .optional()
+                })
+                .map_err(JournalError::database("read a summary"))
+        })
+    }
+
+    /// Keeps a session's log, summed up to an event, in place of an earlier summary.
+    ///
+    /// # Errors
+    /// If there is no such session, or the journal can not be written.
+    pub fn keep_summary(
+        &self,
+        session: &SessionId,
+        sequence: u64,
+        summary: String,
+    ) -> Result<(), JournalError> {
+        let session = session.clone();
+        self.write(move |savepoint| {
+            let number = session_row(savepoint, &session)?.number;
+            savepoint
+                .prepare_cached("INSERT OR REPLACE INTO summaries VALUES (?1, ?2, ?3)")
+                .and_then(|mut insert| insert.execute(params![number, sequence, summary]))
+                .map(drop)
+                .map_err(JournalError::database("keep a summary"))
+        })
+    }
+
     /// Forgets the deltas of a session: they were committed or discarded.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::socket::{self, OwnPeers, SocketError};
 use forerun_journal::{CommitMode, Journal, JournalError, SessionRecord, SessionState};
 use forerun_policy::{LoadOptions, PolicySet};
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
-use forerun_snapshot::{OpenOptions, Timestamp, Workspace};
+use forerun_snapshot::{IntentState, OpenOptions, Timestamp, Workspace};
 use forerun_types::{Digest, EventKind, SessionId, Time};
 use std::collections::HashMap;
 use std::io;
@@ -240,9 +240,9 @@ impl Daemon {
     /// Completes the log of a session that an earlier daemon did not end: steps whose
     /// commit was recorded are verified, even if the daemon died before it could say so.
     async fn interrupted(&self, record: &SessionRecord) -> Result<(), ServeError> {
-        let events = archive::events(&self.log, &record.id)?;
-        let at = events.last().map_or(Time::ZERO, |event| event.at);
-        let state = match Summary::of(&events).phase {
+        let summary = archive::summary(&self.log, &record.id)?;
+        let at = summary.last_at;
+        let state = match summary.phase {
             Phase::Finished => Some(SessionState::Finished),
             Phase::Ended => Some(SessionState::Ended),
             Phase::Interrupted => Some(SessionState::Interrupted),
@@ -252,11 +252,14 @@ impl Daemon {
             self.log.journal().set_state(&record.id, state)?;
             return Ok(());
         }
+        let events = archive::events(&self.log, &record.id)?;
         let mut missing = Vec::new();
         for commit in self.log.journal().commits(&record.id)? {
-            let (commit, step, undoes) = (commit.id, commit.step, commit.undoes);
+            let (step, undoes, commit_state) = (commit.step, commit.undoes, commit.state);
+            let commit = commit.id;
             let said = |what: &dyn Fn(&EventKind) -> bool| events.iter().any(|e| what(&e.kind));
-            if record.commit != CommitMode::Step || undoes.is_some() {
+            let has_failed = commit_state == Some(IntentState::Failed);
+            if record.commit != CommitMode::Step || undoes.is_some() || has_failed {
                 continue;
             }
             let verified = |kind: &EventKind| match kind {
@@ -315,7 +318,11 @@ impl Daemon {
             masks: Vec::new(),
         };
         let workspace = Workspace::open(path, &options)?;
-        workspace.recover(self.log.journal())?;
+        let recovery = workspace.recover(self.log.journal())?;
+        for (commit, reason) in recovery.reverted {
+            tracing::warn!(%commit, reason, workspace = %path.display(), "a commit was taken back");
+        }
+        self.settler(workspace.clone()).tell(recovery.kept);
         Ok(workspace)
     }
 
@@ -503,8 +510,7 @@ impl Daemon {
         record: &SessionRecord,
         finished: &archive::Finished,
     ) -> Result<(), RequestError> {
-        let events = archive::events(&self.log, &record.id)?;
-        let at = events.last().map_or(Time::ZERO, |event| event.at);
+        let at = archive::summary(&self.log, &record.id)?.last_at;
         if let Some(event) = archive::finished_event(at, finished) {
             self.log.append_blocking(&record.id, vec![event])?;
             self.log

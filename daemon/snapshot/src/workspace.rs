@@ -12,7 +12,7 @@ mod open;
 use crate::base::Base;
 use crate::chunks::ChunkStore;
 use crate::commit::Backlog;
-use crate::commit::intent::SlotPlace;
+use crate::commit::intent::{Identity, Intent, SlotPlace};
 use crate::commit::storage::Storage;
 use crate::content::Content;
 use crate::entries::Entries;
@@ -46,6 +46,7 @@ pub struct ContentUsage {
 
 pub(crate) struct Inner {
     pub(crate) path: PathBuf,
+    pub(crate) identity: Identity,
     base: Base,
     pub(crate) entries: Entries,
     /// Where the bytes of changed files are.
@@ -148,6 +149,13 @@ impl Workspace {
 }
 
 impl Inner {
+    /// Whether an intent that was recorded for the path was recorded for this directory.
+    pub(crate) fn is_for_us(&self, intent: &Intent) -> bool {
+        intent
+            .identity
+            .is_none_or(|of_intent| of_intent == self.identity)
+    }
+
     pub(crate) fn write_gate(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }

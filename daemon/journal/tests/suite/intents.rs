@@ -116,6 +116,22 @@ fn workspaces_with_unfinished_commits_are_listed_once() {
     assert_eq!(journal.unfinished_workspaces().unwrap(), [site]);
 }
 
+#[test]
+fn a_failed_commit_is_unfinished_until_it_is_reverted() {
+    let home = Home::new();
+    let journal = home.open();
+    let site = Path::new("/site");
+    let failed = journal.record(site, &intent("a")).unwrap();
+    journal.mark(&[failed], IntentState::Failed).unwrap();
+    drop(journal);
+    let journal = home.open();
+    assert_eq!(journal.unfinished(site).unwrap(), [(failed, intent("a"))]);
+    assert_eq!(journal.unfinished_workspaces().unwrap(), [site]);
+    assert_eq!(journal.load(failed).unwrap().1, Some(IntentState::Failed));
+    journal.mark(&[failed], IntentState::Reverted).unwrap();
+    assert_eq!(journal.unfinished(site).unwrap(), []);
+}
+
 /// The intent of an undo; what an exchange displaces counts as kept.
 fn undo(directory: &str, commit: CommitId, whole: bool) -> Intent {
     serde_json::from_value(serde_json::json!({

@@ -15,6 +15,10 @@ use forerun_types::{
 
 /// Events of one read; a long log is read in pages.
 const PAGE: usize = 1_024;
+/// Events that a kept summary must be behind before it is kept again.
+const SUMMARY_EVENTS_MIN: u64 = 32;
+/// Changes with what [`Summary`] is, or is made from.
+const SUMMARY_FORMAT: u32 = 1;
 
 /// What is to become of a session's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +59,31 @@ pub(crate) fn events(log: &Log, session: &SessionId) -> Result<Vec<Event>, Archi
     }
 }
 
-/// What the log adds up to.
+/// What the log adds up to. Of a long log the sum is kept, so that only what came after it
+/// is read the next time.
 pub(crate) fn summary(log: &Log, session: &SessionId) -> Result<Summary, ArchiveError> {
-    Ok(Summary::of(&events(log, session)?))
+    let journal = log.journal();
+    let kept = journal.summary(session)?;
+    let mut summary = kept.and_then(|(sequence, text)| {
+        let (format, summary) = serde_json::from_str::<(u32, Summary)>(&text).ok()?;
+        (format == SUMMARY_FORMAT && summary.last_sequence == sequence).then_some(summary)
+    });
+    let known = summary.as_ref().map_or(0, |summary| summary.last_sequence);
+    let summary = summary.get_or_insert_default();
+    loop {
+        let page = journal.events(session, summary.last_sequence, PAGE)?;
+        page.iter().for_each(|event| summary.add(event));
+        if page.len() < PAGE {
+            break;
+        }
+    }
+    if summary.last_sequence - known >= SUMMARY_EVENTS_MIN
+        && let Ok(text) = serde_json::to_string(&(SUMMARY_FORMAT, &*summary))
+        && let Err(error) = journal.keep_summary(session, summary.last_sequence, text)
+    {
+        tracing::warn!(%session, %error, "a session's summary was not kept");
+    }
+    Ok(summary.clone())
 }
 
 /// The session's changes on top of the workspace as it is now.
@@ -192,9 +218,9 @@ pub(crate) fn undo(
     workspace: &Workspace,
     request: UndoRequest,
 ) -> Result<Vec<Undone>, ArchiveError> {
-    let events = events(log, &record.id)?;
-    let at = events.last().map_or(Time::ZERO, |event| event.at);
-    let phase = Summary::of(&events).phase;
+    let Summary {
+        phase, last_at: at, ..
+    } = summary(log, &record.id)?;
     if !matches!(phase, Phase::Ended | Phase::Finished | Phase::Interrupted) {
         return Err(ArchiveError::State {
             what: "the session has not ended yet".to_owned(),

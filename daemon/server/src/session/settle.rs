@@ -4,7 +4,7 @@
 use super::Log;
 use super::archive::{self, ArchiveError};
 use forerun_snapshot::{KeptCopy, Retention, Timestamp, Workspace};
-use forerun_types::{CommitId, EventKind, Time};
+use forerun_types::{CommitId, EventKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Settler {
     /// Makes what was committed durable. What fails is done by the next flush.
     pub(crate) fn flush(&self) {
         match self.workspace.flush(self.log.journal()) {
-            Ok(kept) => self.tell(kept),
+            Ok(kept) => self.tell(of_commits(kept)),
             Err(error) => {
                 tracing::error!(%error, workspace = %self.workspace.path().display(), "commits could not be made durable yet");
             }
@@ -71,7 +71,7 @@ impl Settler {
             .workspace
             .expire(self.retention, now, self.log.journal())
         {
-            Ok(expired) => self.tell(expired.kept),
+            Ok(expired) => self.tell(of_commits(expired.kept)),
             Err(error) => {
                 tracing::warn!(%error, workspace = %self.workspace.path().display(), "old commits could not be expired");
             }
@@ -79,14 +79,21 @@ impl Settler {
     }
 
     /// Writes to the log of each commit's session what was kept aside.
-    fn tell(&self, kept: Vec<(CommitId, KeptCopy)>) {
+    pub(crate) fn tell(&self, kept: Vec<(Option<CommitId>, KeptCopy)>) {
         for (commit, KeptCopy { path, copy }) in kept {
+            let Some(commit) = commit else {
+                tracing::warn!(
+                    path,
+                    copy,
+                    "kept aside what a forgotten commit had displaced"
+                );
+                continue;
+            };
             let told = || -> Result<(), ArchiveError> {
                 let Some(session) = self.log.journal().session_of(commit)? else {
                     return Ok(());
                 };
-                let at = archive::events(&self.log, &session)?;
-                let at = at.last().map_or(Time::ZERO, |event| event.at);
+                let at = archive::summary(&self.log, &session)?.last_at;
                 let event = EventKind::Kept { commit, path, copy };
                 self.log.append_blocking(&session, vec![(at, event)])?;
                 Ok(())
@@ -96,4 +103,9 @@ impl Settler {
             }
         }
     }
+}
+
+fn of_commits(kept: Vec<(CommitId, KeptCopy)>) -> Vec<(Option<CommitId>, KeptCopy)> {
+    let with_commit = kept.into_iter().map(|(commit, copy)| (Some(commit), copy));
+    with_commit.collect()
 }

@@ -2,10 +2,11 @@
 //! that runs and for one that is read back from the journal.
 
 use forerun_types::{AskEnd, CallId, Event, EventKind, ExecutionEnd, Role, StepIndex, Time, Usage};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What the session is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// The plan goes on.
     #[default]
@@ -27,10 +28,12 @@ pub(crate) enum Phase {
 }
 
 /// The sum of a session's events.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) phase: Phase,
     pub(crate) last_sequence: u64,
+    /// The time of the last event.
+    pub(crate) last_at: Time,
     pub(crate) verified: u32,
     pub(crate) committed: u32,
     pub(crate) proposed: u32,
@@ -52,7 +55,7 @@ pub(crate) struct Summary {
 }
 
 /// What one role did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RoleSummary {
     pub(crate) calls: u32,
     pub(crate) dropped: u32,
@@ -62,18 +65,10 @@ pub(crate) struct RoleSummary {
 }
 
 impl Summary {
-    /// The sum of a whole log.
-    pub(crate) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Summary {
-        let mut summary = Summary::default();
-        for event in events {
-            summary.add(event);
-        }
-        summary
-    }
-
     /// Adds one event.
     pub(crate) fn add(&mut self, event: &Event) {
         self.last_sequence = event.sequence;
+        self.last_at = event.at;
         match &event.kind {
             EventKind::Asked { call, role, .. } => {
                 self.role(*role).calls += 1;
@@ -156,6 +151,62 @@ impl Summary {
         match role {
             Role::Approximation => &mut self.approximation,
             Role::Target => &mut self.target,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forerun_types::PrefixId;
+
+    #[test]
+    fn a_sum_that_was_written_down_goes_on_as_one_that_was_not() {
+        let call = |call| EventKind::Asked {
+            call: CallId(call),
+            role: Role::Target,
+            step: StepIndex(0),
+            prefix: PrefixId(forerun_types::Digest::of("")),
+        };
+        let end = |call| EventKind::CallEnded {
+            call: CallId(call),
+            role: Role::Target,
+            step: StepIndex(0),
+            end: AskEnd::Dropped,
+            reason: String::new(),
+        };
+        let stalled = EventKind::Stalled {
+            step: StepIndex(1),
+            reason: "why".to_owned(),
+            hint: "what".to_owned(),
+        };
+        let kinds = [
+            call(1),
+            call(2),
+            stalled,
+            EventKind::Paused,
+            end(2),
+            EventKind::Resumed,
+            end(1),
+        ];
+        let events: Vec<Event> = (1..)
+            .zip(kinds)
+            .map(|(sequence, kind)| Event {
+                sequence,
+                at: Time(sequence * 10),
+                kind,
+            })
+            .collect();
+        let mut whole = Summary::default();
+        events.iter().for_each(|event| whole.add(event));
+        assert_eq!((whole.target.calls, whole.target.time_us), (2, 90));
+        for cut in 0..=events.len() {
+            let mut sum = Summary::default();
+            events[..cut].iter().for_each(|event| sum.add(event));
+            let text = serde_json::to_string(&sum).expect("serializes");
+            let mut sum: Summary = serde_json::from_str(&text).expect("parses");
+            events[cut..].iter().for_each(|event| sum.add(event));
+            assert_eq!(sum, whole, "{cut}");
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::error::CommitError;
 use super::intent::{Operation, Recorded};
-use super::storage::{Lease, Location, Observed, Storage};
+use super::storage::{Lease, Location, Observed, Place, Storage};
 use super::validate::conflict;
 use crate::version::{ObjectKind, Version};
 use std::cell::Cell;
@@ -56,10 +56,22 @@ impl Work<'_> {
                     .remove_directory(&Location::workspace(path))
                     .map_err(failed)
             }
-            Operation::Place { slot, path, .. } => self
-                .storage
-                .rename(&self.slot(slot), &Location::workspace(path))
-                .map_err(failed),
+            Operation::Place {
+                slot,
+                path,
+                contents,
+                ..
+            } => {
+                let (slot, at) = (self.slot(slot), Location::workspace(path));
+                self.storage.rename(&slot, &at).map_err(failed)?;
+                // Who removes slots may be at work in this one.
+                let contents = contents.as_deref().unwrap_or_default();
+                if self.holds_all(&at, contents).map_err(failed)? {
+                    return Ok(());
+                }
+                self.storage.rename(&at, &slot).map_err(failed)?;
+                Err(not_staged(path))
+            }
             Operation::Exchange {
                 slot,
                 path,
@@ -169,11 +181,7 @@ impl Work<'_> {
         self.expect(path, pre)?;
         // What is about to go into the base is what was staged.
         if !self.is(slot, post).map_err(failed)? {
-            return Err(CommitError::Io {
-                doing: "find the staged version of",
-                path: path.to_owned(),
-                source: io::ErrorKind::NotFound.into(),
-            });
+            return Err(not_staged(path));
         }
         self.storage.exchange(slot, &at).map_err(failed)?;
         let is_ours = self.is(slot, pre).map_err(failed)?;
@@ -188,6 +196,60 @@ impl Work<'_> {
             true => Err(open_for_writing(path)),
             false => Err(differs(path, pre, found.as_ref())),
         }
+    }
+
+    /// Of an operation that failed, whether it took place all the same; `None` unless
+    /// somebody removed what it needs of the slots, as `git clean -fdx` does with slots in
+    /// the workspace. What it displaced is gone then, too.
+    pub(super) fn took_place_without_slot(
+        &self,
+        operation: &Operation,
+    ) -> io::Result<Option<bool>> {
+        if self.slots.place != Place::Workspace {
+            return Ok(None);
+        }
+        let at = Location::workspace(operation.path());
+        let is_there = |slot: &str| Ok::<_, io::Error>(self.observe(&self.slot(slot))?.is_some());
+        Ok(match operation {
+            Operation::Park { slot, .. } if !is_there(slot)? => {
+                match self.observe(&at)?.is_none() {
+                    true => Some(true),
+                    false => self.observe(&self.slots)?.is_none().then_some(false),
+                }
+            }
+            Operation::Exchange { slot, post, .. } if !is_there(slot)? => {
+                Some(self.is_same_object(&at, post)?)
+            }
+            Operation::Place {
+                slot,
+                post,
+                contents,
+                ..
+            } => {
+                let contents = contents.as_deref().unwrap_or_default();
+                if !is_there(slot)? {
+                    Some(self.is_same_object(&at, post)? && self.holds_all(&at, contents)?)
+                } else {
+                    let is_whole = self.holds_all(&self.slot(slot), contents)?;
+                    (!is_whole).then_some(false)
+                }
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether a staged directory holds all that was staged in it. Looked up only where
+    /// somebody else might remove it.
+    fn holds_all(&self, at: &Location, contents: &[(String, Recorded)]) -> io::Result<bool> {
+        if self.slots.place != Place::Workspace {
+            return Ok(true);
+        }
+        for (path, recorded) in contents {
+            if !self.is_same_object(&at.join(path), recorded)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Exchanges back until what comes out is what we last put in. The newest foreign
@@ -334,6 +396,14 @@ impl Operation {
 /// Whether nobody wants to write to the file; where there is no lease, nobody knows.
 fn is_held(lease: Option<&dyn Lease>) -> io::Result<bool> {
     lease.map_or(Ok(true), Lease::is_held)
+}
+
+fn not_staged(path: &str) -> CommitError {
+    CommitError::Io {
+        doing: "find the staged version of",
+        path: path.to_owned(),
+        source: io::ErrorKind::NotFound.into(),
+    }
 }
 
 fn open_for_writing(path: &str) -> CommitError {

@@ -18,11 +18,22 @@ pub struct Intent {
     pub(crate) slots: SlotPlace,
     /// The commit's own directory among the slots.
     pub(crate) directory: String,
+    /// The directory that it is for.
+    #[serde(default)]
+    pub(crate) identity: Option<Identity>,
     /// Set if this commit undoes another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) undoes: Option<Undoes>,
     /// The operations, in the order of their application.
     pub(crate) operations: Vec<Operation>,
+}
+
+/// Tells one directory from another that takes its path, be it a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) ino: u64,
+    /// When it was made, where the file system knows: inode numbers are used again.
+    pub(crate) born: Option<Timestamp>,
 }
 
 /// The commit that another one undoes.
@@ -129,12 +140,15 @@ impl Intent {
     }
 }
 
-/// What became of an intent. It never ends in part.
+/// What became of an intent. No end is one in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntentState {
     /// All of it is in the base, and what it displaced is in its slots.
     Applied,
+    /// It failed, and not all of it could be taken back: that is the first thing to be
+    /// done. Not an end.
+    Failed,
     /// None of it is in the base.
     Reverted,
     /// Another commit undid it.
@@ -188,7 +202,8 @@ pub trait IntentLog: Send + Sync {
     /// If they could not be read.
     fn kept(&self, workspace: &Path) -> Result<Vec<Kept>, IntentLogError>;
 
-    /// All intents of a workspace that were recorded and not marked, oldest first.
+    /// All intents of a workspace that were recorded and not marked, or marked as failed,
+    /// oldest first.
     ///
     /// # Errors
     /// If they could not be read.

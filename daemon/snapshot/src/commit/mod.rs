@@ -33,7 +33,7 @@ use crate::{Delta, Workspace};
 use apply::Work;
 pub use error::CommitError;
 use forerun_types::{CommitId, PathChange};
-use intent::{Intent, IntentLog, IntentLogError, IntentState, SlotPlace, Undoes};
+use intent::{Intent, IntentLog, IntentLogError, IntentState, Operation, SlotPlace, Undoes};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -47,6 +47,8 @@ const STAGING: &str = "make room for a commit to";
 const BUSY_POLL: Duration = Duration::from_millis(20);
 /// How long a commit waits for a program that has a file open for writing.
 const WRITER_WAIT: Duration = Duration::from_secs(2);
+/// How often one operation is staged again, while somebody keeps removing its slot.
+const STAGINGS_MAX: usize = 8;
 /// Most commits that may wait for a flush; bounds what recovery has to look through.
 const UNFLUSHED_MAX: usize = 1_000;
 
@@ -75,8 +77,9 @@ pub struct Recovery {
     pub applied: Vec<CommitId>,
     /// Commits that were taken back, and why.
     pub reverted: Vec<(CommitId, String)>,
-    /// Objects of somebody else that were kept aside.
-    pub kept: Vec<KeptCopy>,
+    /// Objects of somebody else that were kept aside, with the commit that displaced them,
+    /// if that is known.
+    pub kept: Vec<(Option<CommitId>, KeptCopy)>,
 }
 
 /// How much is kept to undo commits.
@@ -124,6 +127,7 @@ pub(crate) struct Backlog {
 }
 
 /// Where a staged object takes attributes from that a delta does not have.
+#[derive(Clone)]
 enum Like {
     /// Owner, extended attributes and access lists of this file.
     File(Location),
@@ -178,6 +182,7 @@ impl Workspace {
                     format: Intent::FORMAT,
                     slots: place,
                     directory,
+                    identity: Some(inner.identity),
                     undoes,
                     operations: staged.operations,
                 };
@@ -186,7 +191,7 @@ impl Workspace {
                 let id = log.record(self.path(), &intent)?;
                 Ok((id, intent, staged.holds))
             });
-        let (id, intent, holds) = match prepared {
+        let (id, mut intent, mut holds) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 if let Err(error) = slots::clear_staging(&*inner.storage, &work.slots) {
@@ -196,7 +201,12 @@ impl Workspace {
             }
         };
 
-        let applied = wait_for_writers(|| apply_recorded(inner, &work, delta, &intent));
+        let mut stage_again = |operation: &mut Operation| {
+            stage::stage_again(inner, delta, &found, likes, &work.slots, operation)
+                .map(|more| holds.extend(more))
+        };
+        let applied =
+            wait_for_writers(|| apply_recorded(inner, &work, delta, &mut intent, &mut stage_again));
         drop(holds);
         if let Err((error, taken_back)) = applied {
             committer.backlog.failed = Some(Failed {
@@ -206,6 +216,10 @@ impl Workspace {
             });
             if let Err(error) = finish_failed(inner, &mut committer, log) {
                 tracing::error!(%error, %id, "failed to take a commit back; recovery will");
+                // Its caller is told that it failed, so no recovery may apply it.
+                if let Err(error) = log.mark(&[id], IntentState::Failed) {
+                    tracing::error!(%error, %id, "failed to note that a commit failed");
+                }
             }
             return Err(error);
         }
@@ -254,13 +268,23 @@ impl Workspace {
         let mut committer = inner.lock_committer();
         finish_failed(inner, &mut committer, log)?;
         let mut recovery = Recovery {
-            kept: kept.into_iter().map(|(_, kept)| kept).collect(),
+            kept: kept
+                .into_iter()
+                .map(|(id, kept)| (Some(id), kept))
+                .collect(),
             ..Recovery::default()
         };
         if committer.recovered {
             return Ok(recovery);
         }
-        let unfinished = log.unfinished(self.path())?;
+        let mut unfinished = log.unfinished(self.path())?;
+        unfinished.retain(|(id, intent)| {
+            let is_for_us = inner.is_for_us(intent);
+            if !is_for_us {
+                tracing::warn!(%id, workspace = %self.path().display(), "a commit is for another directory that was at this path; it is left alone");
+            }
+            is_for_us
+        });
         let (mut begun, mut stopped) = (0, false);
         for (index, (id, intent)) in unfinished.iter().enumerate() {
             let evidence = evidence(inner, *id, intent)?;
@@ -272,14 +296,18 @@ impl Workspace {
         for (index, (id, intent)) in unfinished.iter().enumerate() {
             // Commits are applied one after another: before one that has begun, all are
             // in the base. After one that was taken back, none can be.
+            let revert =
+                |reason| revert_one(inner, intent).map(|()| (IntentState::Reverted, reason));
+            let has_failed = log.load(*id)?.1 == Some(IntentState::Failed);
             let ended = match &*recovery.reverted {
-                [.., (first, _)] => revert_one(inner, intent)
-                    .map(|()| (IntentState::Reverted, format!("{first} was taken back"))),
+                [.., (first, _)] => revert(format!("{first} was taken back")),
+                [] if has_failed => revert("it had failed before".to_owned()),
                 [] if index < begun => Ok((IntentState::Applied, String::new())),
                 [] => recover_one(inner, intent),
             };
             let (state, reason) = ended?;
             let kept = end(inner, log, *id, intent, state)?;
+            let kept = kept.into_iter().map(|copy| (Some(*id), copy));
             recovery.kept.extend(kept);
             match state {
                 IntentState::Reverted => recovery.reverted.push((*id, reason)),
@@ -369,7 +397,7 @@ fn prepare(
 ) -> Result<stage::Staged, CommitError> {
     let failed = |error| CommitError::of_io(STAGING, ".", error);
     let storage = &*inner.storage;
-    storage.make_own_directory(&work.slots).map_err(failed)?;
+    slots::make(storage, &work.slots).map_err(failed)?;
     let staged = stage::stage(inner, delta, found, likes, &work.slots)?;
     let above = Location {
         place: work.slots.place,
@@ -425,10 +453,14 @@ fn apply_recorded(
     inner: &Inner,
     work: &Work<'_>,
     delta: &Delta,
-    intent: &Intent,
+    intent: &mut Intent,
+    stage_again: &mut dyn FnMut(&mut Operation) -> Result<(), CommitError>,
 ) -> Result<(), (CommitError, bool)> {
     let _gate = inner.write_gate();
-    let applied = intent.operations.iter().try_for_each(|it| work.apply(it));
+    let applied = intent
+        .operations
+        .iter_mut()
+        .try_for_each(|operation| apply_staged(work, operation, stage_again));
     let Err(error) = applied else {
         follow(inner, intent);
         delta.verify(inner);
@@ -442,6 +474,29 @@ fn apply_recorded(
             Err((error, false))
         }
     }
+}
+
+/// Applies an operation, whose slot somebody may have removed: after the record, forward
+/// is the only way on which nothing is lost.
+fn apply_staged(
+    work: &Work<'_>,
+    operation: &mut Operation,
+    stage_again: &mut dyn FnMut(&mut Operation) -> Result<(), CommitError>,
+) -> Result<(), CommitError> {
+    for _ in 0..STAGINGS_MAX {
+        let Err(error) = work.apply(operation) else {
+            return Ok(());
+        };
+        match work.took_place_without_slot(operation) {
+            Ok(Some(true)) => return Ok(()),
+            Ok(Some(false)) => {
+                tracing::warn!(%error, "slots were removed; staging again");
+                stage_again(operation)?;
+            }
+            Ok(None) | Err(_) => return Err(error),
+        }
+    }
+    work.apply(operation)
 }
 
 /// Lets every live snapshot follow what was moved and removed.

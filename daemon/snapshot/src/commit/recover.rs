@@ -7,7 +7,7 @@
 
 use super::apply::Work;
 use super::error::CommitError;
-use super::intent::{Intent, Operation};
+use super::intent::{Intent, Operation, Recorded};
 use super::storage::Location;
 use super::validate::conflict;
 use std::collections::HashMap;
@@ -138,7 +138,7 @@ impl Work<'_> {
             } => {
                 let slot = self.slot(slot);
                 if !is_there(&slot)? {
-                    match self.is_same_object(&at, post)? {
+                    match self.is_put(&at, post)? {
                         true => Class::Done,
                         false => Class::Unknown,
                     }
@@ -185,7 +185,7 @@ impl Work<'_> {
                         true => Class::Blocked,
                         false => Class::Pending,
                     }
-                } else if self.is_same_object(&at, post)? {
+                } else if self.is_put(&at, post)? {
                     Class::Done
                 } else {
                     Class::Unknown
@@ -196,5 +196,10 @@ impl Work<'_> {
                 _ => Class::Pending,
             },
         })
+    }
+
+    /// Whether what was staged is at its path, though perhaps it was staged again.
+    fn is_put(&self, at: &Location, post: &Recorded) -> io::Result<bool> {
+        Ok(self.is_same_object(at, post)? || self.is(at, post)?)
     }
 }

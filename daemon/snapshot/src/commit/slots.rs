@@ -12,6 +12,7 @@ use super::storage::{Attributes, Location, Place, Storage};
 use super::{BUSY_POLL, EndError, KeptCopy, STAGING};
 use crate::name::OWN_DIRECTORY;
 use crate::version::ObjectKind;
+use forerun_types::CommitId;
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -86,6 +87,14 @@ fn can_exchange(storage: &dyn Storage, slots: &Location) -> io::Result<()> {
         storage.remove_file(file)?;
     }
     result
+}
+
+/// Makes a directory for slots, wherever they are.
+pub(super) fn make(storage: &dyn Storage, directory: &Location) -> io::Result<()> {
+    match directory.place {
+        Place::State => storage.make_own_directory(directory),
+        Place::Workspace => make_own(storage, directory),
+    }
 }
 
 /// Makes a directory in `.forerun`, and what keeps git from seeing it.
@@ -329,7 +338,7 @@ pub(super) fn clear_orphans(
     storage: &dyn Storage,
     place: SlotPlace,
     log: &dyn IntentLog,
-) -> Result<Vec<KeptCopy>, EndError> {
+) -> Result<Vec<(Option<CommitId>, KeptCopy)>, EndError> {
     let root = root(place);
     let mut kept = Vec::new();
     let names = match storage.observe(&root)? {
@@ -341,16 +350,18 @@ pub(super) fn clear_orphans(
         .filter_map(|raw| String::from_utf8(raw).ok())
     {
         let work = Work::new(storage, root.join(&name));
-        let known = match log.owner(&name)? {
+        let owner = log.owner(&name)?;
+        let known = match owner {
             Some(id) => match log.load(id)? {
-                (_, None | Some(IntentState::Applied)) => continue,
+                (_, None | Some(IntentState::Failed | IntentState::Applied)) => continue,
                 (intent, Some(state)) => Some((intent, state)),
             },
             None => read_manifest(&work)?.map(|intent| (intent, IntentState::Reverted)),
         };
         match known {
             Some((intent, state)) => {
-                kept.extend(work.keep_foreign(&intent, state, &name)?);
+                let found = work.keep_foreign(&intent, state, &name)?;
+                kept.extend(found.into_iter().map(|copy| (owner, copy)));
                 work.clear(&intent, &name)?;
             }
             // Staging did not end, so nothing in it was ever in the workspace.

@@ -5,7 +5,7 @@ use super::error::CommitError;
 use super::intent::{Operation, Recorded};
 use super::storage::{Attributes, Hold, Location};
 use super::validate::{Found, Gone, times_of};
-use super::{Like, STAGING};
+use super::{Like, STAGING, slots};
 use crate::content::{Content, SparseHasher};
 use crate::delta::{Placed, What};
 use crate::name;
@@ -35,20 +35,7 @@ pub(super) fn stage(
     likes: &HashMap<String, Like>,
     directory: &Location,
 ) -> Result<Staged, CommitError> {
-    let mut stage = Stage {
-        inner,
-        found,
-        likes,
-        directory,
-        slots: 0,
-        parked: HashMap::new(),
-        trees: HashMap::new(),
-        groups: HashMap::new(),
-        staged: Staged {
-            operations: Vec::new(),
-            holds: Vec::new(),
-        },
-    };
+    let mut stage = Stage::new(inner, found, likes, directory);
     for removed in delta.removed() {
         stage.remove(&removed.path, removed.moved_to.is_some())?;
     }
@@ -61,6 +48,85 @@ pub(super) fn stage(
     }
     stage.sync()?;
     Ok(stage.staged)
+}
+
+/// Writes the slot of an operation again, which somebody removed, and lets the operation
+/// expect that. Files that were one under several names may come apart.
+pub(super) fn stage_again(
+    inner: &Inner,
+    delta: &Delta,
+    found: &Found,
+    likes: &HashMap<String, Like>,
+    directory: &Location,
+    operation: &mut Operation,
+) -> Result<Vec<Box<dyn Hold>>, CommitError> {
+    let (slot, root, post, contents) = match operation {
+        Operation::Exchange {
+            slot, path, post, ..
+        } => (slot, path, post, None),
+        Operation::Place {
+            slot,
+            path,
+            post,
+            contents,
+        } => (slot, path, post, contents.as_mut()),
+        _ => {
+            let made = slots::make(&*inner.storage, directory);
+            return made
+                .map(|()| Vec::new())
+                .map_err(|error| staging_failed(operation.path(), error));
+        }
+    };
+    let storage = &*inner.storage;
+    let failed = |error| staging_failed(root, error);
+    let mut left = HashMap::new();
+    for (path, like) in likes {
+        let is_there = match like {
+            Like::File(at) => storage.observe(at).map_err(failed)?.is_some(),
+            Like::Mode(_) => true,
+        };
+        if is_there {
+            left.insert(path.clone(), like.clone());
+        }
+    }
+    let mut stage = Stage::new(inner, found, &left, directory);
+    let top = directory.join(slot);
+    slots::make(storage, directory)
+        .and_then(|()| slots::clear_staging(storage, &top))
+        .map_err(failed)?;
+    let mut staged = Vec::new();
+    for placed in delta.placed() {
+        let is_in_tree = || stage.trees.contains_key(name::split(&placed.path).0);
+        if placed.path != *root && !is_in_tree()
+            || matches!(placed.what, What::Moved { .. } | What::Times { .. })
+        {
+            continue;
+        }
+        let relative = placed.path[root.len()..].trim_start_matches('/');
+        let at = match relative {
+            "" => top.clone(),
+            relative => top.join(relative),
+        };
+        stage.write(&placed.path, &placed.what, &at)?;
+        let recorded = stage.record(&placed.path, &at, placed.what.digest())?;
+        if matches!(placed.what, What::Directory { .. }) {
+            let tree = Tree {
+                at,
+                operation: 0,
+                root: root.clone(),
+            };
+            stage.trees.insert(&placed.path, tree);
+        }
+        staged.push((relative.to_owned(), recorded));
+    }
+    stage.sync()?;
+    let mut staged = staged.into_iter();
+    let (_, of_top) = staged.next().ok_or_else(|| unplanned(root))?;
+    *post = of_top;
+    if let Some(contents) = contents {
+        *contents = staged.collect();
+    }
+    Ok(stage.staged.holds)
 }
 
 struct Stage<'a> {
@@ -87,6 +153,28 @@ struct Tree {
 }
 
 impl<'a> Stage<'a> {
+    fn new(
+        inner: &'a Inner,
+        found: &'a Found,
+        likes: &'a HashMap<String, Like>,
+        directory: &'a Location,
+    ) -> Stage<'a> {
+        Stage {
+            inner,
+            found,
+            likes,
+            directory,
+            slots: 0,
+            parked: HashMap::new(),
+            trees: HashMap::new(),
+            groups: HashMap::new(),
+            staged: Staged {
+                operations: Vec::new(),
+                holds: Vec::new(),
+            },
+        }
+    }
+
     fn slot(&mut self) -> String {
         self.slots += 1;
         format!("s{}", self.slots)

@@ -53,13 +53,19 @@ impl Workspace {
         let (intent, state) = log.load(id)?;
         let refused = match state {
             Some(IntentState::Applied) => None,
-            None => Some("it has not come to its end"),
+            None | Some(IntentState::Failed) => Some("it has not come to its end"),
             Some(IntentState::Reverted) => Some("it never was in the workspace"),
             Some(IntentState::Undone) => Some("it was undone before"),
             Some(IntentState::Expired) => Some("what it replaced is not kept any more"),
         };
         if let Some(reason) = refused {
             return Err(CommitError::NotUndoable { commit: id, reason });
+        }
+        if !inner.is_for_us(&intent) {
+            return Err(CommitError::NotUndoable {
+                commit: id,
+                reason: "another directory is at the workspace's path now",
+            });
         }
         let work = work_of(inner, &intent);
         let mut inverse = Inverse::of(&work, &inner.chunks, &intent, force)?;

@@ -3,15 +3,17 @@
 use super::{Committer, Inner, Workspace};
 use crate::base::Base;
 use crate::chunks::ChunkStore;
+use crate::commit::intent::Identity;
 use crate::commit::slots::STATE_SLOTS;
 use crate::commit::storage::Storage;
 use crate::commit::storage_fs::FsStorage;
 use crate::entries::Entries;
 use crate::name;
 use crate::seen::Lineage;
+use crate::version::Timestamp;
 use forerun_types::Digest;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io;
@@ -219,6 +221,7 @@ impl Workspace {
             .collect();
         let umask = umask();
         let inner = Arc::new(Inner {
+            identity: identity(&root).map_err(|error| io(&path, error))?,
             base: Base::new(duplicate()?, hidden.iter().map(|mask| mask.key).collect()),
             entries: Entries::new(),
             chunks: ChunkStore::new(state_dir),
@@ -236,6 +239,17 @@ impl Workspace {
         registry.insert(key, Arc::downgrade(&inner));
         Ok(Workspace { inner })
     }
+}
+
+fn identity(directory: &OwnedFd) -> io::Result<Identity> {
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let statx = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, wanted)?;
+    let knows_birth = StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::BTIME);
+    let born = &statx.stx_btime;
+    Ok(Identity {
+        ino: statx.stx_ino,
+        born: knows_birth.then(|| Timestamp::from_parts(born.tv_sec, born.tv_nsec.into())),
+    })
 }
 
 struct Hidden {

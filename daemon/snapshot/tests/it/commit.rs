@@ -1,7 +1,7 @@
 //! What a commit leaves behind, and what the snapshots that were there before it see.
 
 use crate::support::{MemoryLog, Paths, Scratch, branch_manifest, manifest, settle};
-use forerun_snapshot::{Inode, IntentState, Snapshot, Timestamp};
+use forerun_snapshot::{Inode, IntentState, Recovery, Snapshot, Timestamp};
 use forerun_types::{ChangeKind, PathChange};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -378,4 +378,41 @@ fn a_stored_delta_says_that_it_does_not_know_what_was_before() {
         unified.ends_with("Files a/text and b/text differ\n"),
         "{unified}"
     );
+}
+
+#[test]
+fn a_copy_that_takes_the_workspaces_path_gets_no_commits_of_the_original() {
+    let scratch = Scratch::new();
+    scratch.write("gone", "the same in both");
+    scratch.write("edit", "before");
+    let workspace = scratch.open();
+    let log = MemoryLog::default();
+    let mut branch = workspace.snapshot().branch();
+    branch.rm("gone").expect("removes");
+    branch.put("edit", "after").expect("writes");
+    let (_, delta) = branch.freeze().expect("freezes");
+    let commit = workspace.commit(&delta, &log).expect("commits").id;
+    drop(workspace);
+
+    let away = tempfile::tempdir().expect("a temporary directory");
+    let original = away.path().join("original");
+    fs::rename(scratch.path(), &original).expect("moves");
+    fs::create_dir(scratch.path()).expect("makes");
+    scratch.write("gone", "the same in both");
+    scratch.write("edit", "before");
+    let workspace = scratch.open();
+    let recovery = workspace.recover(&log).expect("recovers");
+    assert_eq!(recovery, Recovery::default());
+    assert_eq!(scratch.read("gone"), "the same in both");
+    assert_eq!(log.states(), [None], "the original may come back");
+    drop(workspace);
+
+    fs::remove_dir_all(scratch.path()).expect("removes");
+    fs::rename(&original, scratch.path()).expect("moves back");
+    let workspace = scratch.open();
+    let recovery = workspace.recover(&log).expect("recovers");
+    assert_eq!(recovery.applied, [commit]);
+    assert_eq!(scratch.read("edit"), "after");
+    assert_eq!(settle(&workspace, &log), []);
+    assert_eq!(scratch.leftovers(), [] as [std::path::PathBuf; 0]);
 }

@@ -279,6 +279,41 @@ fn a_fault_is_told_by_its_kind_and_its_path() {
     assert!(unclear.is_empty(), "{unclear:#?}");
 }
 
+/// Its caller was told so, whatever became of the daemon then.
+#[test]
+fn a_commit_that_failed_is_taken_back_by_the_recovery_of_the_next_daemon() {
+    let mut recovered = 0;
+    for (name, change) in SHAPES {
+        for operations in 0.. {
+            let fault = Fault::after(operations, Errno::ROFS, Lasts::Changes);
+            let scratch = Scratch::in_memory();
+            base(&scratch);
+            let before = scratch.manifest();
+            let workspace = open(&scratch, &fault);
+            let (delta, after) = frozen(&workspace, change);
+            let log = MemoryLog::default();
+            let result = workspace.commit(&delta, &log);
+            recovered += usize::from(scratch.manifest() != before && result.is_err());
+            drop(workspace);
+            let met = fault.mend();
+
+            let context = format!("{name} {operations}");
+            let workspace = scratch.open();
+            workspace.recover(&log).expect("recovers");
+            let expected = match result {
+                Ok(_) => &after,
+                Err(_) => &before,
+            };
+            compare(&scratch.manifest(), expected, &context);
+            check_next(&scratch, &workspace, &log, &context);
+            if !met {
+                break;
+            }
+        }
+    }
+    assert!(recovered > 0, "some could not be taken back at once");
+}
+
 /// A commit stops (as in a crash) at one operation, and its recovery fails at another.
 #[test]
 fn a_recovery_that_fails_anywhere_is_completed_by_the_next() {

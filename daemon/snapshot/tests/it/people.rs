@@ -428,7 +428,7 @@ fn check(
     }
     let workspace = scratch.open();
     let recovery = workspace.recover(log).expect("recovers");
-    kept.extend(recovery.kept.into_iter().map(|kept| kept.copy));
+    kept.extend(recovery.kept.into_iter().map(|(_, kept)| kept.copy));
     kept.extend(settle(&workspace, log).into_iter().map(|kept| kept.copy));
     let summary = format!(
         "{commits} commits, {failures:?}, {} kept copies",

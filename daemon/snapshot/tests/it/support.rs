@@ -168,6 +168,8 @@ impl IntentLog for MemoryLog {
             let entry = &mut intents[commit.0 as usize - 1].1;
             let fits = match state {
                 IntentState::Expired => *entry == Some(IntentState::Applied),
+                IntentState::Reverted => entry
+                    .is_none_or(|old| matches!(old, IntentState::Failed | IntentState::Reverted)),
                 state => entry.is_none_or(|old| old == state),
             };
             assert!(fits, "{commit} was {entry:?} and becomes {state:?}");
@@ -221,7 +223,12 @@ impl IntentLog for MemoryLog {
 
     fn unfinished(&self, _: &Path) -> Result<Vec<(CommitId, Intent)>, IntentLogError> {
         let intents = self.intents.lock().expect("not poisoned");
-        let unfinished = intents.iter().enumerate().filter(|(_, (_, s))| s.is_none());
+        let is_unfinished =
+            |state: &Option<IntentState>| matches!(state, None | Some(IntentState::Failed));
+        let unfinished = intents
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, state))| is_unfinished(state));
         unfinished
             .map(|(index, (json, _))| {
                 let intent = serde_json::from_str(json).map_err(IntentLogError::new)?;
