@@ -9,6 +9,7 @@ mod faults;
 mod isolation;
 mod large;
 mod model;
+mod mounts;
 mod ops;
 mod people;
 mod pins;

@@ -5,6 +5,7 @@
 //! How long it lasts is told by `FORERUN_PEOPLE_SECONDS`, and with which seed by
 //! `FORERUN_PEOPLE_SEED`.
 
+use crate::mounts;
 use crate::support::{MemoryLog, Paths, Scratch, manifest, settle, tell};
 use forerun_snapshot::{Branch, FsError, NodeKind, Workspace};
 use rustix::fs::{Timespec, Timestamps};
@@ -15,11 +16,15 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Length of each test, unless `FORERUN_PEOPLE_SECONDS` says otherwise.
 const SECONDS: u64 = 4;
+/// How much longer a test may last until enough was tried, on a slow disk.
+const PATIENCE: u32 = 10;
+/// Commits that are enough.
+const COMMITS_MIN: u64 = 10;
 const PEOPLE: usize = 3;
 const SESSIONS: usize = 2;
 /// Files of a person, and in each of their subdirectories.
@@ -69,8 +74,8 @@ enum Did {
 enum Habits {
     /// Nothing is kept open for long.
     Tidy,
-    /// Descriptors stay open for writing, and are written to without a trace in the
-    /// time of modification.
+    /// Descriptors stay open for writing, files stay mapped, and both are written to
+    /// without a trace in the time of modification.
     Descriptors,
 }
 
@@ -84,6 +89,7 @@ struct Person<'a> {
     /// By the path under which the person knows the file.
     log: BTreeMap<String, Vec<Did>>,
     open: HashMap<String, File>,
+    maps: HashMap<String, Map>,
 }
 
 impl Person<'_> {
@@ -111,6 +117,7 @@ impl Person<'_> {
     /// Who replaces or deletes a file writes no more to what it was.
     fn replaced(&mut self, known: &str, tag: Option<String>, how: &'static str) {
         self.open.remove(known);
+        self.maps.remove(known);
         self.did(known, Did::Overwrote(tag, how));
     }
 
@@ -128,7 +135,7 @@ impl Person<'_> {
         }
         let actions = match self.habits {
             Habits::Tidy => 8,
-            Habits::Descriptors => 11,
+            Habits::Descriptors => 13,
         };
         match self.dice.roll(actions) {
             0 | 1 => {
@@ -146,6 +153,8 @@ impl Person<'_> {
             }
             3 => {
                 let tag = self.tag();
+                // What is mapped must not be cut off.
+                self.maps.remove(&known);
                 // A failure in between leaves the file empty.
                 let mut file = File::create(&path)?;
                 self.did(&known, Did::Overwrote(None, "emptied"));
@@ -211,11 +220,69 @@ impl Person<'_> {
                     self.did(&known, Did::Overwrote(Some(tag), "wrote without a trace"));
                 }
             }
+            10 | 11 => {
+                let tag = self.tag();
+                if !self.maps.contains_key(&known) {
+                    let file = File::options().read(true).write(true).open(&path)?;
+                    if file.metadata()?.len() != tag.len() as u64 {
+                        return Ok(());
+                    }
+                    self.maps.insert(known.clone(), Map::of(&file, tag.len())?);
+                }
+                self.maps[&known].write(tag.as_bytes());
+                self.did(&known, Did::Overwrote(Some(tag), "wrote through a map"));
+            }
             _ => {
                 self.open.remove(&known);
+                self.maps.remove(&known);
             }
         }
         Ok(())
+    }
+}
+
+/// The start of a file, mapped for writing. The descriptor is closed.
+struct Map {
+    address: *mut std::ffi::c_void,
+    len: usize,
+}
+
+#[expect(
+    unsafe_code,
+    reason = "there is no other way to write without a descriptor"
+)]
+mod map {
+    use super::Map;
+    use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+    use std::fs::File;
+    use std::{io, ptr};
+
+    impl Map {
+        pub(super) fn of(file: &File, len: usize) -> io::Result<Map> {
+            let protection = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: at an address that the kernel chooses, so nothing is unmapped by it.
+            let mapped =
+                unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, file, 0) };
+            Ok(Map {
+                address: mapped?,
+                len,
+            })
+        }
+
+        pub(super) fn write(&self, bytes: &[u8]) {
+            assert!(bytes.len() <= self.len);
+            // SAFETY: that many bytes are mapped for writing until this is dropped, and the
+            // file is not cut off: who would do that drops the map first.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.address.cast(), bytes.len()) };
+        }
+    }
+
+    impl Drop for Map {
+        fn drop(&mut self) {
+            // SAFETY: mapped by `of`, and nobody has another pointer to it.
+            let unmapped = unsafe { munmap(self.address, self.len) };
+            unmapped.expect("unmaps");
+        }
     }
 }
 
@@ -297,8 +364,8 @@ impl Session {
     }
 
     /// Some steps, one on top of the other, their commits, and now and then a flush.
-    fn turn(&mut self, log: &MemoryLog) {
-        self.steps(log);
+    fn turn(&mut self, log: &MemoryLog, course: &Course) {
+        self.steps(log, course);
         if self.dice.roll(4) == 0 {
             let kept = self.workspace.flush(log).expect("flushes");
             self.kept
@@ -306,7 +373,7 @@ impl Session {
         }
     }
 
-    fn steps(&mut self, log: &MemoryLog) {
+    fn steps(&mut self, log: &MemoryLog, course: &Course) {
         let mut snapshot = self.workspace.snapshot();
         let mut steps = Vec::new();
         for _ in 0..=self.dice.roll(3) {
@@ -323,8 +390,15 @@ impl Session {
         }
         for delta in steps {
             match self.workspace.commit(&delta, log) {
-                Ok(_) => self.commits += 1,
+                Ok(_) => {
+                    self.commits += 1;
+                    course.commits.fetch_add(1, Ordering::SeqCst);
+                }
                 Err(error) => {
+                    let is_conflict = error.code() == "conflict";
+                    course
+                        .conflicts
+                        .fetch_add(is_conflict.into(), Ordering::SeqCst);
                     *self.failures.entry(error.code()).or_default() += 1;
                     return;
                 }
@@ -333,11 +407,42 @@ impl Session {
     }
 }
 
+/// How long a test lasts, and what its sessions have tried.
+struct Course {
+    start: Instant,
+    lasts: Duration,
+    stop: AtomicBool,
+    commits: AtomicU64,
+    conflicts: AtomicU64,
+}
+
+impl Course {
+    fn start() -> Course {
+        Course {
+            start: Instant::now(),
+            lasts: Duration::from_secs(number("FORERUN_PEOPLE_SECONDS", SECONDS)),
+            stop: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+            conflicts: AtomicU64::new(0),
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.commits.load(Ordering::SeqCst) > COMMITS_MIN
+            && self.conflicts.load(Ordering::SeqCst) > 0
+    }
+
+    fn is_over(&self) -> bool {
+        let elapsed = self.start.elapsed();
+        elapsed >= self.lasts && (self.is_enough() || elapsed >= PATIENCE * self.lasts)
+    }
+}
+
 /// Runs sessions until it is over, and returns what they tell.
 fn sessions(
     scratch: &Scratch,
     log: &MemoryLog,
-    stop: &AtomicBool,
+    course: &Course,
     moves: bool,
     people: impl FnOnce(),
 ) -> Vec<Session> {
@@ -356,15 +461,15 @@ fn sessions(
                     kept: Vec::new(),
                 };
                 scope.spawn(move || {
-                    while !stop.load(Ordering::SeqCst) {
-                        session.turn(log);
+                    while !course.stop.load(Ordering::SeqCst) {
+                        session.turn(log, course);
                     }
                     session
                 })
             })
             .collect();
         people();
-        stop.store(true, Ordering::SeqCst);
+        course.stop.store(true, Ordering::SeqCst);
         let ended = running.into_iter().map(|session| session.join());
         ended.map(|session| session.expect("a session")).collect()
     })
@@ -457,7 +562,7 @@ fn check(
     assert!(log.states().iter().all(Option::is_some));
     let refused = failures.get("conflict").copied().unwrap_or(0);
     assert!(
-        commits > 10 && refused > 0,
+        commits > COMMITS_MIN && refused > 0,
         "{summary}: hardly anything was tried"
     );
     let other = |code: &&&str| !["conflict", "stale", "busy", "commit_io"].contains(*code);
@@ -479,25 +584,25 @@ fn meet(scratch: &Scratch, habits: Habits) {
         }
     }
     let log = MemoryLog::default();
-    let stop = AtomicBool::new(false);
+    let course = Course::start();
     let logs = Mutex::new(Vec::new());
-    let end = Instant::now() + Duration::from_secs(number("FORERUN_PEOPLE_SECONDS", SECONDS));
-    let ended = sessions(scratch, &log, &stop, true, || {
+    let ended = sessions(scratch, &log, &course, true, || {
         std::thread::scope(|scope| {
             for number in 0..PEOPLE {
-                let mut person = Person {
-                    number,
-                    root: scratch.path(),
-                    outside: outside.path(),
-                    dice: Dice(self::number("FORERUN_PEOPLE_SEED", 1) * 77 + number as u64),
-                    count: 0,
-                    habits,
-                    log: BTreeMap::new(),
-                    open: HashMap::new(),
-                };
-                let logs = &logs;
+                let (logs, course, outside) = (&logs, &course, outside.path());
                 scope.spawn(move || {
-                    while Instant::now() < end {
+                    let mut person = Person {
+                        number,
+                        root: scratch.path(),
+                        outside,
+                        dice: Dice(self::number("FORERUN_PEOPLE_SEED", 1) * 77 + number as u64),
+                        count: 0,
+                        habits,
+                        log: BTreeMap::new(),
+                        open: HashMap::new(),
+                        maps: HashMap::new(),
+                    };
+                    while !course.is_over() {
                         let own = person.root.join(format!("p{number}"));
                         let _ = fs::create_dir(&own);
                         let _ = person.act();
@@ -518,6 +623,28 @@ fn meet(scratch: &Scratch, habits: Habits) {
 }
 
 #[test]
+fn a_file_that_is_mapped_for_writing_is_not_replaced_though_its_descriptor_is_closed() {
+    let scratch = Scratch::new();
+    let text = tag(0, 1);
+    scratch.write("file", &text);
+    let workspace = scratch.open();
+    let log = MemoryLog::default();
+    let mut branch = workspace.snapshot().branch();
+    branch.get("file").expect("reads");
+    branch.put("file", "agent\n").expect("writes");
+    let (_, delta) = branch.freeze().expect("freezes");
+    let options = File::options().read(true).write(true).clone();
+    let file = options.open(scratch.path().join("file")).expect("opens");
+    let map = Map::of(&file, text.len()).expect("maps");
+    drop(file);
+    let refused = workspace.commit(&delta, &log).expect_err("is mapped");
+    assert_eq!(refused.code(), "busy", "{refused}");
+    drop(map);
+    workspace.commit(&delta, &log).expect("commits");
+    assert_eq!(scratch.read("file"), "agent\n");
+}
+
+#[test]
 fn nothing_that_people_write_is_lost_on_a_disk() {
     meet(&Scratch::new(), Habits::Tidy);
 }
@@ -530,6 +657,24 @@ fn nothing_that_people_write_is_lost_in_memory() {
 #[test]
 fn nothing_that_people_write_through_descriptors_is_lost() {
     meet(&Scratch::new(), Habits::Descriptors);
+}
+
+#[test]
+fn nothing_that_people_write_is_lost_on_other_file_systems() {
+    for kind in mounts::KINDS {
+        match mounts::Mounted::new(kind) {
+            Ok(mounted) => {
+                let make = || tempfile::tempdir_in(mounted.path());
+                let scratch = Scratch {
+                    workspace: make().expect("a temporary directory"),
+                    state: make().expect("a temporary directory"),
+                };
+                tell(kind);
+                meet(&scratch, Habits::Descriptors);
+            }
+            Err(reason) => tell(&format!("SKIPPED: {kind} can not be mounted: {reason}")),
+        }
+    }
 }
 
 fn git(root: &Path, arguments: &[&str]) -> io::Result<(bool, String)> {
@@ -565,14 +710,13 @@ fn meet_git(scratch: &Scratch) {
         assert!(git(root, arguments).expect("runs").0, "{arguments:?}");
     }
     let log = MemoryLog::default();
-    let stop = AtomicBool::new(false);
-    let end = Instant::now() + Duration::from_secs(number("FORERUN_PEOPLE_SECONDS", SECONDS));
+    let course = Course::start();
     let mut person = BTreeMap::new();
     let mut checkouts = 0;
-    let ended = sessions(scratch, &log, &stop, false, || {
+    let ended = sessions(scratch, &log, &course, false, || {
         let mut dice = Dice(number("FORERUN_PEOPLE_SEED", 1));
         for count in 0.. {
-            if Instant::now() >= end {
+            if course.is_over() {
                 break;
             }
             let known = format!("t{}", dice.roll(FILES));
