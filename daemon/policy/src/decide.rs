@@ -103,6 +103,7 @@ impl PolicySet {
                 "attributes",
                 count(|kind| matches!(kind, ChangeKind::Attributes)),
             ),
+            ("shared", long(commit.shared as u64)),
         ];
         self.decide(&[Outcome::Run, Outcome::Ask], "a commit", |mode| {
             let resource = uid("Workspace", paths::WORKSPACE);
@@ -583,6 +584,7 @@ mod tests {
             let decision = set.decide_commit(&CommitRequest {
                 principal: Source::Target,
                 changed: &changed,
+                shared: 0,
             });
             (decision.outcome, decision.policies)
         };

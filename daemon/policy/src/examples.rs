@@ -65,6 +65,9 @@ pub(crate) struct Example {
     /// And of so many deletions.
     #[serde(default)]
     pub(crate) deletions: usize,
+    /// And with so many files that are shared with others.
+    #[serde(default)]
+    pub(crate) shared: usize,
 }
 
 fn target() -> Source {
@@ -187,6 +190,7 @@ impl Example {
         let decision = set.decide_commit(&CommitRequest {
             principal: self.by,
             changed: &changed,
+            shared: self.shared,
         });
         Ok((decision.outcome, decision.policies))
     }

@@ -84,6 +84,9 @@ mod tests {
                 (_, Some(touch), Some(path)) => format!("{touch} `{path}`"),
                 _ => {
                     let mut changes = example.commit.clone().unwrap_or_default();
+                    if example.shared > 0 {
+                        changes.push(format!("{} of them shared", example.shared));
+                    }
                     if example.deletions > 0 {
                         changes.push(format!("{} deletions", example.deletions));
                     }

@@ -28,6 +28,8 @@ pub struct CommitRequest<'a> {
     pub principal: Source,
     /// The paths that it changes.
     pub changed: &'a [PathChange],
+    /// Files among them that are to be replaced and have further names.
+    pub shared: usize,
 }
 
 /// What was used on the path from the start of the session to an action.

@@ -11,9 +11,9 @@ mod open;
 
 use crate::base::Base;
 use crate::chunks::ChunkStore;
-use crate::commit::Backlog;
 use crate::commit::intent::{Identity, Intent, SlotPlace};
 use crate::commit::storage::Storage;
+use crate::commit::{self, Backlog};
 use crate::content::Content;
 use crate::entries::Entries;
 use crate::node::{Inode, Link};
@@ -132,6 +132,15 @@ impl Workspace {
     pub fn validate(&self, delta: &Delta) -> Result<(), CommitError> {
         let _committer = self.inner.lock_committer();
         delta.check_reads(&self.inner)
+    }
+
+    /// Paths of files that the delta replaces, and that have names beyond those that it
+    /// replaces: under these, the old version stays.
+    ///
+    /// # Errors
+    /// If the workspace can not be read.
+    pub fn shared(&self, delta: &Delta) -> Result<Vec<String>, CommitError> {
+        commit::shared(&self.inner, delta)
     }
 
     /// Notes that a step was verified which changed nothing: what it saw no longer

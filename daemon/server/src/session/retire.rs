@@ -197,14 +197,20 @@ pub(super) fn commit(
     intents: &dyn forerun_snapshot::IntentLog,
 ) -> Result<(CommitId, Vec<PathChange>), RetireResult> {
     let changed = delta.changed();
+    let shared = workspace.shared(delta).map_err(|error| refused(&error))?;
     let decision = policy.decide_commit(&CommitRequest {
         principal,
         changed: &changed,
+        shared: shared.len(),
     });
     if decision.outcome != Outcome::Run {
+        let of = match shared.first() {
+            Some(path) => format!(" ({path})"),
+            None => String::new(),
+        };
         return Err(conflict(
-            format!("policy does not allow this commit: {}", decision.reason),
-            "replace the step, or stop the session",
+            format!("policy does not allow this commit: {}{of}", decision.reason),
+            "replace the step, or stop the session; with --commit session the commit is yours",
         ));
     }
     match workspace.commit(delta, intents) {

@@ -27,6 +27,8 @@ pub(crate) mod storage_fs;
 mod undo;
 mod validate;
 
+pub(crate) use validate::shared;
+
 use crate::version::Timestamp;
 use crate::workspace::{Committer, Inner};
 use crate::{Delta, Workspace};

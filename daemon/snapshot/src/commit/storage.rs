@@ -52,6 +52,8 @@ pub struct Observed {
     pub(crate) accessed: Timestamp,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// Names that it has, wherever.
+    pub(crate) names: u64,
 }
 
 /// What a staged object gets besides its content.

@@ -149,6 +149,7 @@ fn observed(stat: &Stat) -> Observed {
         accessed: Timestamp::from_parts(stat.st_atime, stat.st_atime_nsec as i64),
         uid: stat.st_uid,
         gid: stat.st_gid,
+        names: stat.st_nlink as u64,
     }
 }
 

@@ -88,6 +88,27 @@ pub(super) fn validate(inner: &Inner, delta: &Delta) -> Result<Found, CommitErro
     Ok(found)
 }
 
+/// Files that are replaced, and that have further names.
+pub(crate) fn shared(inner: &Inner, delta: &Delta) -> Result<Vec<String>, CommitError> {
+    let placed = delta.placed().iter().map(|placed| (&*placed.path, placed));
+    let placed: HashMap<_, _> = placed.collect();
+    let mut found = Vec::new();
+    let mut replaced: HashMap<u64, u64> = HashMap::new();
+    for Placed { path, what } in delta.placed() {
+        let Some(before) = what.replaces().and_then(|_| path_before(&placed, path)) else {
+            continue;
+        };
+        let observed = inner.storage.observe(&Location::workspace(before));
+        let observed = observed.map_err(|error| CommitError::of_io("look at", path, error))?;
+        if let Some(observed) = observed.filter(|it| it.version.kind == ObjectKind::File) {
+            *replaced.entry(observed.version.ino).or_default() += 1;
+            found.push((path, observed));
+        }
+    }
+    found.retain(|(_, observed)| observed.names > replaced[&observed.version.ino]);
+    Ok(found.into_iter().map(|(path, _)| path.clone()).collect())
+}
+
 /// A delta may have come from elsewhere: its paths are checked again.
 fn check_paths(delta: &Delta, masks: &[String]) -> Result<(), CommitError> {
     let removed = delta.removed().iter().map(|removed| (&removed.path, true));

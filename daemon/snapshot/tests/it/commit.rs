@@ -416,3 +416,31 @@ fn a_copy_that_takes_the_workspaces_path_gets_no_commits_of_the_original() {
     assert_eq!(settle(&workspace, &log), []);
     assert_eq!(scratch.leftovers(), [] as [std::path::PathBuf; 0]);
 }
+
+#[test]
+fn a_file_with_names_beyond_the_commit_is_shared() {
+    let scratch = Scratch::new();
+    let store = tempfile::tempdir().expect("a temporary directory");
+    scratch.write("own", "1");
+    scratch.write("inside-1", "2");
+    fs::write(store.path().join("package"), "3").expect("writes");
+    let link = |from: &std::path::Path, to: &str| {
+        fs::hard_link(from, scratch.path().join(to)).expect("links");
+    };
+    link(&scratch.path().join("inside-1"), "inside-2");
+    link(&store.path().join("package"), "outside");
+    let workspace = scratch.open();
+    let shared = |paths: &[&str]| {
+        let mut branch = workspace.snapshot().branch();
+        for path in paths {
+            branch.put(path, "new").expect("writes");
+        }
+        let (_, delta) = branch.freeze().expect("freezes");
+        workspace.shared(&delta).expect("looks")
+    };
+    assert_eq!(shared(&["own", "new"]), [] as [&str; 0]);
+    assert_eq!(shared(&["inside-1"]), ["inside-1"]);
+    assert_eq!(shared(&["inside-1", "inside-2"]), [] as [&str; 0]);
+    assert_eq!(shared(&["outside", "own"]), ["outside"]);
+    assert_eq!(fs::read(store.path().join("package")).expect("reads"), b"3");
+}
