@@ -57,7 +57,7 @@ mod workspace;
 pub use branch::{Branch, DeltaUsage, DirEntry, FsError, Metadata, Quota};
 pub use commit::intent::{Intent, IntentLog, IntentLogError, IntentState, Kept, Undoes};
 pub use commit::storage::{Attributes, Hold, Lease, Location, Observed, Pieces, Place, Storage};
-pub use commit::{Commit, CommitError, Expired, KeptCopy, Recovery, Retention, Undo};
+pub use commit::{Abilities, Commit, CommitError, Expired, KeptCopy, Recovery, Retention, Undo};
 pub use delta::{Delta, DeltaParseError, FileDiff};
 pub use graft::GraftError;
 pub use node::{Inode, NodeKind};

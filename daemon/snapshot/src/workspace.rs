@@ -11,7 +11,8 @@ mod open;
 
 use crate::base::Base;
 use crate::chunks::ChunkStore;
-use crate::commit::intent::{Identity, Intent, SlotPlace};
+use crate::commit::intent::{Identity, Intent};
+use crate::commit::slots::Probes;
 use crate::commit::storage::Storage;
 use crate::commit::{self, Backlog};
 use crate::content::Content;
@@ -73,8 +74,8 @@ pub(crate) struct Inner {
 #[derive(Default)]
 pub(crate) struct Committer {
     pub(crate) backlog: Backlog,
-    /// Where slots can be, once that was tried.
-    pub(crate) slot_place: Option<SlotPlace>,
+    /// What the file system can do, once that was tried.
+    pub(crate) probes: Option<Probes>,
     /// Whether what an earlier process left was brought to its end.
     pub(crate) recovered: bool,
     /// Number of the last slot directory.

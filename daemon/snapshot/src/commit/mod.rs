@@ -36,6 +36,7 @@ use apply::Work;
 pub use error::CommitError;
 use forerun_types::{CommitId, PathChange};
 use intent::{Intent, IntentLog, IntentLogError, IntentState, Operation, SlotPlace, Undoes};
+use slots::Probes;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -102,6 +103,19 @@ pub struct Expired {
     pub kept: Vec<(CommitId, KeptCopy)>,
 }
 
+/// What a workspace's file system can do for commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Whether staged and displaced files can be in the state directory; else they are in
+    /// `.forerun`.
+    pub slots_in_state: bool,
+    /// Whether a file can be replaced in one step; else its path is empty for a moment.
+    pub exchange: bool,
+    /// Whether it is known that a file is open for writing; else it is replaced all the
+    /// same, and what is written later is kept aside.
+    pub leases: bool,
+}
+
 /// A commit that is in the base, and not known to be durable there.
 struct Unflushed {
     id: CommitId,
@@ -137,7 +151,30 @@ enum Like {
     Mode(u32),
 }
 
+impl Committer {
+    fn probes(&mut self, inner: &Inner) -> Result<Probes, CommitError> {
+        Ok(match self.probes {
+            Some(probes) => probes,
+            None => *self.probes.insert(slots::probe(&*inner.storage)?),
+        })
+    }
+}
+
 impl Workspace {
+    /// Tries what the workspace's file system can do.
+    ///
+    /// # Errors
+    /// [`CommitError::UnsupportedFileSystem`] if nothing could be committed there; also if
+    /// the workspace can not be written at all.
+    pub fn abilities(&self) -> Result<Abilities, CommitError> {
+        let probes = self.inner.lock_committer().probes(&self.inner)?;
+        Ok(Abilities {
+            slots_in_state: probes.place == SlotPlace::State,
+            exchange: probes.exchange,
+            leases: probes.leases,
+        })
+    }
+
     /// Puts a delta into the workspace, whole or not at all. It survives a crash from
     /// then on; [`Workspace::flush`] should follow within a second or so.
     ///
@@ -171,13 +208,12 @@ impl Workspace {
         // Of a conflict, this names the cause.
         let found = validate::validate(inner, delta)?;
         reads?;
-        let place = match committer.slot_place {
-            Some(place) => place,
-            None => *committer.slot_place.insert(slots::choose(&*inner.storage)?),
-        };
+        let Probes {
+            place, exchange, ..
+        } = committer.probes(inner)?;
         let directory = committer.next_directory();
         let work = Work::new(&*inner.storage, slots::root(place).join(&directory));
-        let prepared = prepare(inner, delta, &found, likes, &work)
+        let prepared = prepare(inner, delta, &found, likes, exchange, &work)
             .and_then(|staged| wait_for_git(inner).map(|()| staged))
             .and_then(|staged| {
                 let intent = Intent {
@@ -395,12 +431,13 @@ fn prepare(
     delta: &Delta,
     found: &validate::Found,
     likes: &HashMap<String, Like>,
+    exchange: bool,
     work: &Work<'_>,
 ) -> Result<stage::Staged, CommitError> {
     let failed = |error| CommitError::of_io(STAGING, ".", error);
     let storage = &*inner.storage;
     slots::make(storage, &work.slots).map_err(failed)?;
-    let staged = stage::stage(inner, delta, found, likes, &work.slots)?;
+    let staged = stage::stage(inner, delta, found, likes, exchange, &work.slots)?;
     let above = Location {
         place: work.slots.place,
         path: crate::name::split(&work.slots.path).0.to_owned(),

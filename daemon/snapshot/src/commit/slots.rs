@@ -42,51 +42,89 @@ pub(super) fn root(place: SlotPlace) -> Location {
     }
 }
 
-/// Finds a place for slots on the workspace's mount where objects can be exchanged: the
-/// state directory, so that the workspace stays clean, else `.forerun`.
-pub(super) fn choose(storage: &dyn Storage) -> Result<SlotPlace, CommitError> {
+/// What a workspace's file system can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probes {
+    pub(crate) place: SlotPlace,
+    /// Whether two files can change places in one step. Without that, a path that is
+    /// replaced is empty for a moment.
+    pub(crate) exchange: bool,
+    /// Whether it is known who has a file open for writing.
+    pub(crate) leases: bool,
+}
+
+/// Finds a place for slots on the workspace's mount: the state directory, so that the
+/// workspace stays clean, else `.forerun`; and tries what can be done there.
+pub(crate) fn probe(storage: &dyn Storage) -> Result<Probes, CommitError> {
+    let failed = |error| CommitError::of_io(STAGING, ".", error);
     let state = root(SlotPlace::State);
     let workspace = Location::workspace("");
     let in_state = storage.make_own_directory(&state).is_ok()
-        && storage.same_mount(&state, &workspace).unwrap_or(false)
-        && can_exchange(storage, &state).is_ok();
-    if in_state {
-        return Ok(SlotPlace::State);
+        && storage.same_mount(&state, &workspace).unwrap_or(false);
+    if in_state && let Ok((exchange, leases)) = try_out(storage, &state) {
+        return Ok(Probes {
+            place: SlotPlace::State,
+            exchange,
+            leases,
+        });
     }
     let slots = root(SlotPlace::Workspace);
-    make_own(storage, &slots).map_err(|error| CommitError::of_io(STAGING, ".", error))?;
-    match can_exchange(storage, &slots) {
-        Ok(()) => Ok(SlotPlace::Workspace),
-        Err(error) => Err(match Errno::from_io_error(&error) {
-            Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                CommitError::UnsupportedFileSystem(error)
-            }
-            _ => CommitError::of_io(STAGING, ".", error),
-        }),
-    }
+    make_own(storage, &slots).map_err(failed)?;
+    let (exchange, leases) =
+        try_out(storage, &slots).map_err(|error| match is_missing(&error) {
+            true => CommitError::UnsupportedFileSystem(error),
+            false => failed(error),
+        })?;
+    Ok(Probes {
+        place: SlotPlace::Workspace,
+        exchange,
+        leases,
+    })
 }
 
-/// Lets two files change places, to see whether the file system can.
-fn can_exchange(storage: &dyn Storage, slots: &Location) -> io::Result<()> {
+/// Whether the file system does not have an operation.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
+    )
+}
+
+/// Renames a file to where nothing is, which has to work; lets two change places, and
+/// takes a lease: whether these work.
+fn try_out(storage: &dyn Storage, slots: &Location) -> io::Result<(bool, bool)> {
     let files = [slots.join("probe-a"), slots.join("probe-b")];
-    // A crash may have left them behind; they are empty.
-    for file in &files {
-        if storage.observe(file)?.is_some() {
-            storage.remove_file(file)?;
+    let remove = || -> io::Result<()> {
+        for file in &files {
+            if storage.observe(file)?.is_some() {
+                storage.remove_file(file)?;
+            }
         }
-    }
+        Ok(())
+    };
+    // A crash may have left them behind; they are empty.
+    remove()?;
     let attributes = Attributes {
         mode: 0o600,
         ..Attributes::default()
     };
-    for file in &files {
-        storage.write_file(file, 0, &mut std::iter::empty(), &attributes)?;
-    }
-    let result = storage.exchange(&files[0], &files[1]);
-    for file in &files {
-        storage.remove_file(file)?;
-    }
-    result
+    let write = |file: &Location| storage.write_file(file, 0, &mut std::iter::empty(), &attributes);
+    let attempt = || -> io::Result<(bool, bool)> {
+        write(&files[0])?;
+        storage.rename(&files[0], &files[1])?;
+        write(&files[0])?;
+        let exchange = match storage.exchange(&files[0], &files[1]) {
+            Ok(()) => true,
+            Err(error) if is_missing(&error) => false,
+            Err(error) => return Err(error),
+        };
+        let ino = storage.observe(&files[0])?.map(|found| found.version.ino);
+        let lease = ino.map_or(Ok(None), |ino| storage.lease(&files[0], ino))?;
+        Ok((exchange, lease.is_some()))
+    };
+    let found = attempt();
+    remove()?;
+    found
 }
 
 /// Makes a directory for slots, wherever they are.
@@ -450,12 +488,15 @@ impl Intent {
     /// Base paths that it removes, and those that it moves, from and to.
     pub(super) fn moves(&self) -> (Vec<&str>, Vec<(&str, &str)>) {
         let placed = self.placed_slots();
+        let replaced: HashSet<_> = placed.values().copied().collect();
         let (mut removed, mut moved) = (Vec::new(), Vec::new());
         for operation in &self.operations {
             match operation {
                 Operation::Rmdir { path, .. } => removed.push(path.as_str()),
                 Operation::Park { path, slot, .. } => match placed.get(slot.as_str()) {
                     Some(to) => moved.push((path.as_str(), *to)),
+                    // Replaced in two steps, where it can not be done in one.
+                    None if replaced.contains(path.as_str()) => {}
                     None => removed.push(path.as_str()),
                 },
                 _ => {}

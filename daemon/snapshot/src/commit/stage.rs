@@ -33,9 +33,11 @@ pub(super) fn stage(
     delta: &Delta,
     found: &Found,
     likes: &HashMap<String, Like>,
+    exchange: bool,
     directory: &Location,
 ) -> Result<Staged, CommitError> {
     let mut stage = Stage::new(inner, found, likes, directory);
+    stage.exchange = exchange;
     for removed in delta.removed() {
         stage.remove(&removed.path, removed.moved_to.is_some())?;
     }
@@ -134,6 +136,8 @@ struct Stage<'a> {
     found: &'a Found,
     likes: &'a HashMap<String, Like>,
     directory: &'a Location,
+    /// Whether files can change places in one step.
+    exchange: bool,
     slots: usize,
     /// Slots of objects that are moved, by their path before.
     parked: HashMap<&'a str, String>,
@@ -164,6 +168,7 @@ impl<'a> Stage<'a> {
             found,
             likes,
             directory,
+            exchange: true,
             slots: 0,
             parked: HashMap::new(),
             trees: HashMap::new(),
@@ -249,7 +254,7 @@ impl<'a> Stage<'a> {
                         tree.operation
                     }
                     None => {
-                        self.staged.operations.push(self.swap_in(path, slot, post));
+                        self.swap_in(path, slot, post);
                         self.staged.operations.len() - 1
                     }
                 };
@@ -269,23 +274,33 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// How a staged object gets to its path.
-    fn swap_in(&self, path: &str, slot: String, post: Recorded) -> Operation {
+    /// How a staged object gets to its path; what places it comes last.
+    fn swap_in(&mut self, path: &str, slot: String, post: Recorded) {
         let path = path.to_owned();
-        match self.found.replaced.get(&path) {
-            Some((_, pre)) => Operation::Exchange {
+        let replaced = self.found.replaced.get(&path);
+        if let (Some((_, pre)), true) = (replaced, self.exchange) {
+            self.staged.operations.push(Operation::Exchange {
                 slot,
                 path,
                 pre: pre.clone(),
                 post,
-            },
-            None => Operation::Place {
-                slot,
-                path,
-                contents: (post.version.kind == ObjectKind::Directory).then(Vec::new),
-                post,
-            },
+            });
+            return;
         }
+        if let Some((_, pre)) = replaced {
+            let park = Operation::Park {
+                slot: self.slot(),
+                path: path.clone(),
+                pre: pre.clone(),
+            };
+            self.staged.operations.push(park);
+        }
+        self.staged.operations.push(Operation::Place {
+            slot,
+            path,
+            contents: (post.version.kind == ObjectKind::Directory).then(Vec::new),
+            post,
+        });
     }
 
     fn write(&mut self, path: &str, what: &What, at: &Location) -> Result<(), CommitError> {
