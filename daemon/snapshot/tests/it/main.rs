@@ -13,6 +13,8 @@ mod mounts;
 mod ops;
 mod people;
 mod pins;
+mod power;
 mod promotion;
+mod shapes;
 mod support;
 mod undo;
