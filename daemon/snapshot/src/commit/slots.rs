@@ -69,7 +69,7 @@ pub(crate) fn probe(storage: &dyn Storage) -> Result<Probes, CommitError> {
         });
     }
     let slots = root(SlotPlace::Workspace);
-    make_own(storage, &slots).map_err(failed)?;
+    make_durable(storage, &slots).map_err(failed)?;
     let (exchange, leases) =
         try_out(storage, &slots).map_err(|error| match is_missing(&error) {
             true => CommitError::UnsupportedFileSystem(error),
@@ -131,8 +131,21 @@ fn try_out(storage: &dyn Storage, slots: &Location) -> io::Result<(bool, bool)> 
 pub(super) fn make(storage: &dyn Storage, directory: &Location) -> io::Result<()> {
     match directory.place {
         Place::State => storage.make_own_directory(directory),
-        Place::Workspace => make_own(storage, directory),
+        Place::Workspace if storage.observe(&root(SlotPlace::Workspace))?.is_some() => {
+            make_own(storage, directory)
+        }
+        // Somebody removed all of it.
+        Place::Workspace => make_durable(storage, directory),
     }
+}
+
+/// As [`make_own`]: what is staged there is durable only if all that leads there is.
+fn make_durable(storage: &dyn Storage, directory: &Location) -> io::Result<()> {
+    make_own(storage, directory)?;
+    for above in [OWN_DIRECTORY, ""] {
+        storage.sync_directory(&Location::workspace(above))?;
+    }
+    Ok(())
 }
 
 /// Makes a directory in `.forerun`, and what keeps git from seeing it.
@@ -146,7 +159,11 @@ fn make_own(storage: &dyn Storage, directory: &Location) -> io::Result<()> {
             ..Attributes::default()
         };
         let mut pieces = std::iter::once(Ok((0, IGNORED.into())));
-        storage.write_file(&ignore, IGNORED.len() as u64, &mut pieces, &attributes)?;
+        let len = IGNORED.len() as u64;
+        // Synced at once: nobody writes it again if it is found empty.
+        storage
+            .write_file(&ignore, len, &mut pieces, &attributes)?
+            .sync()?;
     }
     storage.make_own_directory(directory)
 }

@@ -63,6 +63,11 @@ impl FsStorage {
                     .recursive(true)
                     .mode(0o700)
                     .create(&self.slots)?;
+                // What is staged there is durable only if what leads there is. The state
+                // directory itself holds the log: with it, everything would be gone.
+                for above in self.slots.ancestors().skip(1).take(2) {
+                    rustix::fs::fsync(rustix::fs::open(above, flags, Mode::empty())?)?;
+                }
                 rustix::fs::open(&self.slots, flags, Mode::empty())?
             }
             other => other?,
