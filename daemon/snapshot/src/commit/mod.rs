@@ -324,23 +324,26 @@ impl Workspace {
             is_for_us
         });
         let (mut begun, mut stopped) = (0, false);
+        let mut found = Vec::new();
         for (index, (id, intent)) in unfinished.iter().enumerate() {
             let evidence = evidence(inner, *id, intent)?;
             if evidence.begun || (evidence.maybe_begun && !stopped) {
                 begun = index;
             }
             stopped |= evidence.unfinished;
+            found.push(evidence);
         }
         for (index, (id, intent)) in unfinished.iter().enumerate() {
             // Commits are applied one after another: before one that has begun, all are
-            // in the base. After one that was taken back, none can be.
+            // in the base, but for what the crash lost. After one that was taken back, none
+            // can be.
             let revert =
                 |reason| revert_one(inner, intent).map(|()| (IntentState::Reverted, reason));
             let has_failed = log.load(*id)?.1 == Some(IntentState::Failed);
             let ended = match &*recovery.reverted {
                 [.., (first, _)] => revert(format!("{first} was taken back")),
                 [] if has_failed => revert("it had failed before".to_owned()),
-                [] if index < begun => Ok((IntentState::Applied, String::new())),
+                [] if index < begun => complete_one(inner, intent, &found[index + 1..]),
                 [] => recover_one(inner, intent),
             };
             let (state, reason) = ended?;
@@ -629,6 +632,23 @@ fn recover_one(inner: &Inner, intent: &Intent) -> Result<(IntentState, String), 
             revert_one(inner, intent)?;
             Ok((IntentState::Reverted, error.to_string()))
         }
+        Err((error, _)) => Err(error),
+    }
+}
+
+/// As [`recover_one`], of a commit that later ones build on: it is not taken back.
+fn complete_one(
+    inner: &Inner,
+    intent: &Intent,
+    later: &[recover::Evidence],
+) -> Result<(IntentState, String), CommitError> {
+    let work = work_of(inner, intent);
+    let completed = wait_for_writers(|| {
+        let _gate = inner.write_gate();
+        work.complete(intent, later).map_err(|error| (error, true))
+    });
+    match completed {
+        Ok(()) => Ok((IntentState::Applied, String::new())),
         Err((error, _)) => Err(error),
     }
 }

@@ -2,15 +2,16 @@
 //! person interfered. Works on what is there alone, and can itself be interrupted.
 //!
 //! Operations are applied in order and taken back in reverse, so what was done is always
-//! a prefix. Each (path, slot) is classified: what is in the slot says whether the
-//! operation took place.
+//! a prefix. Of that, a crash may have lost anything that was not synced, except that
+//! moves of directories keep their place in the order, as with every journal. Each
+//! (path, slot) is classified: what is in the slot says whether the operation took place.
 
 use super::apply::Work;
 use super::error::CommitError;
 use super::intent::{Intent, Operation, Recorded};
 use super::storage::Location;
 use super::validate::conflict;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 /// What is known of one operation.
@@ -29,7 +30,7 @@ enum Class {
 }
 
 /// How far an intent came, as far as that can be seen.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
     /// An operation took place.
     pub(super) begun: bool,
@@ -37,6 +38,8 @@ pub(super) struct Evidence {
     pub(super) maybe_begun: bool,
     /// An operation did not take place.
     pub(super) unfinished: bool,
+    /// Paths where one certainly took place.
+    changed: HashSet<String>,
 }
 
 impl Operation {
@@ -54,7 +57,10 @@ impl Work<'_> {
         for operation in &intent.operations {
             let certain = operation.is_certain();
             match self.classify(&placed, operation)? {
-                Class::Done | Class::Displaced if certain => evidence.begun = true,
+                Class::Done | Class::Displaced if certain => {
+                    evidence.begun = true;
+                    evidence.changed.insert(operation.path().to_owned());
+                }
                 Class::Done | Class::Displaced => evidence.maybe_begun = true,
                 Class::Pending | Class::Blocked => evidence.unfinished |= certain,
                 Class::Unknown => {}
@@ -95,6 +101,31 @@ impl Work<'_> {
                     let found = found.ok().flatten().map(|found| found.version);
                     return Err(conflict(operation.path(), expected, found.as_ref()));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies what a crash lost of an intent of which a later one has begun. Not every
+    /// file system keeps changes of unrelated directories in order: with a directory that
+    /// somebody syncs, later changes in it may be durable before earlier ones elsewhere.
+    /// Where a later one has changed something, this one did before.
+    pub(super) fn complete(&self, intent: &Intent, later: &[Evidence]) -> Result<(), CommitError> {
+        let placed = intent.placed_slots();
+        for operation in &intent.operations {
+            let path = operation.path();
+            let was_changed_later = later.iter().any(|later| later.changed.contains(path));
+            // Times differ as soon as anything was changed in the directory.
+            let tells_nothing = matches!(operation, Operation::SetTimes { .. });
+            if was_changed_later || tells_nothing {
+                continue;
+            }
+            let class = self.classify(&placed, operation);
+            let class = class.map_err(|error| CommitError::of_io("look at", path, error))?;
+            match class {
+                Class::Pending => self.apply(operation).or_else(unless_changed)?,
+                // Somebody was there since: what later commits build on is not taken back.
+                Class::Done | Class::Displaced | Class::Blocked | Class::Unknown => {}
             }
         }
         Ok(())
@@ -201,5 +232,16 @@ impl Work<'_> {
     /// Whether what was staged is at its path, though perhaps it was staged again.
     fn is_put(&self, at: &Location, post: &Recorded) -> io::Result<bool> {
         Ok(self.is_same_object(at, post)? || self.is(at, post)?)
+    }
+}
+
+/// What somebody changed since the crash stays so.
+fn unless_changed(error: CommitError) -> Result<(), CommitError> {
+    match error {
+        CommitError::Conflict { .. } | CommitError::Unwritable { .. } => {
+            tracing::warn!(%error, "an earlier commit can not be completed");
+            Ok(())
+        }
+        error => Err(error),
     }
 }
