@@ -2,10 +2,12 @@
 //! against people.
 
 mod bytes;
+mod changes;
 mod commit;
 mod conflict;
 mod crash;
 mod faults;
+mod forget;
 mod isolation;
 mod large;
 mod model;
@@ -18,3 +20,4 @@ mod promotion;
 mod shapes;
 mod support;
 mod undo;
+mod volatile;
