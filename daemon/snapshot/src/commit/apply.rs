@@ -9,8 +9,8 @@ use super::intent::{Operation, Recorded};
 use super::storage::{Lease, Location, Observed, Place, Storage};
 use super::validate::conflict;
 use crate::version::{ObjectKind, Version};
-use std::cell::Cell;
-use std::collections::HashSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 /// How often two parties may take turns at one path before we give in.
@@ -23,6 +23,9 @@ pub(super) struct Work<'a> {
     /// Whether a file was displaced that somebody may have open for writing, because no
     /// lease on it was to be had.
     unleased: Cell<bool>,
+    /// Directories that were removed and made again, for the next attempt: by path, as
+    /// they are now.
+    made_again: RefCell<HashMap<String, Version>>,
 }
 
 impl<'a> Work<'a> {
@@ -31,6 +34,7 @@ impl<'a> Work<'a> {
             storage,
             slots,
             unleased: Cell::new(false),
+            made_again: RefCell::default(),
         }
     }
 }
@@ -51,7 +55,11 @@ impl Work<'_> {
         match operation {
             Operation::Park { path, slot, pre } => self.park(path, &self.slot(slot), pre),
             Operation::Rmdir { path, pre } => {
-                self.expect(path, &pre.recorded)?;
+                let mut expected = pre.recorded.clone();
+                if let Some(version) = self.made_again.borrow().get(path) {
+                    expected.version = *version;
+                }
+                self.expect(path, &expected)?;
                 self.storage
                     .remove_directory(&Location::workspace(path))
                     .map_err(failed)
@@ -100,7 +108,14 @@ impl Work<'_> {
                 let owner = Some((pre.uid, pre.gid));
                 let at = Location::workspace(path);
                 let mode = pre.recorded.version.mode;
-                lenient(self.storage.make_directory(&at, mode, owner))
+                let made = self.storage.make_directory(&at, mode, owner);
+                if made.is_ok()
+                    && let Some(version) = self.observe(&at)?
+                {
+                    let mut made_again = self.made_again.borrow_mut();
+                    made_again.insert(path.clone(), version);
+                }
+                lenient(made)
             }
             Operation::Place {
                 slot,

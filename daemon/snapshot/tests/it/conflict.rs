@@ -522,6 +522,39 @@ fn a_file_that_is_open_for_writing_is_not_replaced() {
     }
 }
 
+/// Closes a file once a directory is made again: what was done was taken back.
+struct ClosesLate(Mutex<Option<fs::File>>);
+
+impl Tap for ClosesLate {
+    fn before(&self, operation: &'static str) -> io::Result<()> {
+        if operation == "make_directory" {
+            self.0.lock().expect("not poisoned").take();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_commit_that_waited_for_a_writer_removes_its_directories_all_the_same() {
+    let scratch = Scratch::in_memory();
+    scratch.write("edited", "original");
+    scratch.write("tree/x/y", "original");
+    let file = fs::File::options()
+        .append(true)
+        .open(scratch.path().join("edited"));
+    let tap = ClosesLate(Mutex::new(Some(file.expect("opens"))));
+    let workspace = scratch.open_with(|inner| Arc::new(Tapped { inner, tap }));
+    let mut branch = workspace.snapshot().branch();
+    branch.rm_all("tree").expect("removes");
+    branch.put("edited", "new").expect("writes");
+    let (_, delta) = branch.freeze().expect("freezes");
+    let log = MemoryLog::default();
+    workspace.commit(&delta, &log).expect("commits");
+    assert_eq!(scratch.read("edited"), "new");
+    assert!(!scratch.path().join("tree").exists());
+    assert_eq!(settle(&workspace, &log), []);
+}
+
 #[test]
 fn who_opens_a_file_while_it_is_replaced_gets_the_one_that_stays() {
     for nth in 0..RACE_STEPS {
