@@ -186,9 +186,9 @@ impl<'a> Inverse<'a> {
                     return Ok(());
                 }
                 debug_assert!(!slot.is_empty());
-                self.take_away(path.clone(), post);
+                self.take_away(path.clone(), post)?;
                 for (below, post) in contents.iter().flatten() {
-                    self.take_away(name::join(path, below), post);
+                    self.take_away(name::join(path, below), post)?;
                 }
             }
             Operation::SetTimes { path, pre, post } => {
@@ -214,13 +214,20 @@ impl<'a> Inverse<'a> {
         Ok(())
     }
 
-    /// What was placed goes away again.
-    fn take_away(&mut self, path: String, post: &Recorded) {
+    /// What was placed goes away again. A directory is what it holds: an undo of a later
+    /// commit may have made it again.
+    fn take_away(&mut self, path: String, post: &Recorded) -> Result<(), EndError> {
+        let pre = match post.version.kind {
+            ObjectKind::Directory => self.whatever_is_at(&path, post)?,
+            _ => expect(post),
+        };
+        let moved_to = None;
         self.removed.push(Removed {
             path,
-            pre: expect(post),
-            moved_to: None,
+            pre,
+            moved_to,
         });
+        Ok(())
     }
 
     /// What was displaced comes back, if it is what it was then.

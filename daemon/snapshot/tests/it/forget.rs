@@ -275,12 +275,10 @@ impl Machine {
             self.compare(tree, &format!("{what} {context}"));
             commit = undone.commit.expect("something was undone").id;
         }
-        for older in (1..newest).rev() {
-            let is_there = states[older - 1] == Some(IntentState::Applied);
-            // A directory that an undo made again is not the one that an older commit made.
-            if !is_there || !undo(CommitId(older as u64), "undo").left.is_empty() {
-                break;
-            }
+        let is_there = |older: &usize| states[older - 1] == Some(IntentState::Applied);
+        for older in (1..newest).rev().take_while(is_there) {
+            let undone = undo(CommitId(older as u64), "undo");
+            assert_eq!(undone.left, [], "{older} {context}");
             self.compare(older - 1, &format!("undo {older} {context}"));
         }
     }

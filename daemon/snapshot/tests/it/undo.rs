@@ -105,6 +105,25 @@ fn a_chain_of_commits_is_undone_newest_first() {
 }
 
 #[test]
+fn a_directory_that_an_undo_made_again_is_taken_away_by_the_next_one() {
+    let start = start();
+    let made = start.commit(|branch| {
+        branch.mkdir("new")?;
+        branch.mkdir("new/empty")?;
+        branch.put("new/file", "new")
+    });
+    let removed = start.commit(|branch| branch.rm_all("new"));
+    assert_eq!(start.undo(removed, false), [] as [&str; 0]);
+    // What somebody puts there stays, and the directory with it.
+    start.scratch.write("new/empty/mine", "by a person");
+    assert_eq!(start.undo(made, false), ["new", "new/empty"]);
+    assert_eq!(start.scratch.read("new/empty/mine"), "by a person");
+    fs::remove_file(start.scratch.path().join("new/empty/mine")).expect("removes");
+    assert_eq!(start.undo(made, false), [] as [&str; 0]);
+    compare(&start.scratch.manifest(), &start.before, "undone");
+}
+
+#[test]
 fn what_somebody_changed_since_stays_and_the_rest_is_undone() {
     let start = start();
     let commit = start.commit(|branch| {
