@@ -249,3 +249,20 @@ fn sigterm_stops_the_daemon_cleanly() {
     home.start_daemon();
     assert!(home.succeed(&["session", "list"]).contains("interrupted"));
 }
+
+#[test]
+fn doctor_says_what_a_workspace_can_do_and_why_a_directory_can_not_be_one() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let told = home.succeed(&["doctor", workspace.to_str().expect("text")]);
+    assert!(told.contains("(pid "), "{told}");
+    assert!(told.contains("in one step"), "{told}");
+    let json = home.succeed(&["doctor", "--json", workspace.to_str().expect("text")]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["exchange"], true);
+    assert_eq!(json["leases"], true);
+    let missing = home.output(&["doctor", "nowhere"]);
+    assert_eq!(missing.status.code(), Some(66));
+    let text = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(text.contains("nowhere does not exist"), "{text}");
+}

@@ -101,6 +101,12 @@ pub(crate) enum Command {
     Shutdown,
     /// Print where the daemon listens
     Socket,
+    /// Show what a workspace's file system can do, and whether a daemon answers
+    Doctor {
+        /// The workspace
+        #[arg(default_value = ".", value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// What the user saw; the interrupt is refused if it changed since.

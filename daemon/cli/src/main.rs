@@ -65,6 +65,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status => commands::status(&global, output).await?,
         Command::Shutdown => commands::shutdown(&global, output).await?,
         Command::Socket => commands::socket(&global, output)?,
+        Command::Doctor { dir } => commands::doctor(&global, output, &dir).await?,
         interrupt => commands::interrupt(&global, output, interrupt).await?,
     }
     Ok(ExitCode::SUCCESS)

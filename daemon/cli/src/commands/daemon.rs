@@ -1,6 +1,6 @@
 //! The daemon: serve, status, shutdown, socket.
 
-use super::connect;
+use super::{connect, with_causes};
 use crate::args::{Global, ServeArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -64,7 +64,7 @@ fn default_config_file() -> Option<PathBuf> {
     Some(base.join("forerun/config.toml"))
 }
 
-fn locations(global: &Global) -> Result<Locations, Failure> {
+pub(super) fn locations(global: &Global) -> Result<Locations, Failure> {
     Locations::find(global.endpoint.as_deref(), None)
         .map_err(|error| Failure::from(forerun_sdk::Error::from(error)))
 }
@@ -94,16 +94,6 @@ fn serve_failure(error: ServeError) -> Failure {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// `forerun status`

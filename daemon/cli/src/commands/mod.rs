@@ -2,6 +2,7 @@
 
 mod agent;
 mod daemon;
+mod doctor;
 mod interrupt;
 mod run;
 mod session;
@@ -9,6 +10,7 @@ mod watch;
 
 pub(crate) use agent::agent;
 pub(crate) use daemon::{serve, shutdown, socket, status};
+pub(crate) use doctor::doctor;
 pub(crate) use interrupt::interrupt;
 pub(crate) use run::run;
 pub(crate) use session::session;
@@ -29,6 +31,17 @@ async fn connect(global: &Global) -> Result<Forerun, Failure> {
         connect = connect.no_spawn();
     }
     Ok(connect.connect().await?)
+}
+
+/// An error with its causes, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// A session of this user.

@@ -53,7 +53,9 @@ impl Work<'_> {
     pub(super) fn apply(&self, operation: &Operation) -> Result<(), CommitError> {
         let failed = |error| CommitError::of_io("change", operation.path(), error);
         match operation {
-            Operation::Park { path, slot, pre } => self.park(path, &self.slot(slot), pre),
+            Operation::Park {
+                path, slot, pre, ..
+            } => self.park(path, &self.slot(slot), pre),
             Operation::Rmdir { path, pre } => {
                 let mut expected = pre.recorded.clone();
                 if let Some(version) = self.made_again.borrow().get(path) {

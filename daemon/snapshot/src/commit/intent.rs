@@ -65,6 +65,10 @@ pub(crate) enum Operation {
         path: String,
         slot: String,
         pre: Recorded,
+        /// Set if the next operation places the file's replacement, because the two can
+        /// not change places. Then the path is that of the version after.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        replaced: bool,
     },
     /// The emptied directory at `path` goes away.
     Rmdir { path: String, pre: RemovedDirectory },

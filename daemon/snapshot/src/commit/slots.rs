@@ -195,7 +195,9 @@ struct Expected<'a> {
 
 fn expected(operation: &Operation) -> Option<Expected<'_>> {
     match operation {
-        Operation::Park { slot, path, pre } => Some(Expected {
+        Operation::Park {
+            slot, path, pre, ..
+        } => Some(Expected {
             slot,
             path,
             staged: None,
@@ -505,15 +507,13 @@ impl Intent {
     /// Base paths that it removes, and those that it moves, from and to.
     pub(super) fn moves(&self) -> (Vec<&str>, Vec<(&str, &str)>) {
         let placed = self.placed_slots();
-        let replaced: HashSet<_> = placed.values().copied().collect();
         let (mut removed, mut moved) = (Vec::new(), Vec::new());
         for operation in &self.operations {
             match operation {
                 Operation::Rmdir { path, .. } => removed.push(path.as_str()),
+                Operation::Park { replaced: true, .. } => {}
                 Operation::Park { path, slot, .. } => match placed.get(slot.as_str()) {
                     Some(to) => moved.push((path.as_str(), *to)),
-                    // Replaced in two steps, where it can not be done in one.
-                    None if replaced.contains(path.as_str()) => {}
                     None => removed.push(path.as_str()),
                 },
                 _ => {}

@@ -201,6 +201,7 @@ impl<'a> Stage<'a> {
                     path: path.to_owned(),
                     slot,
                     pre: pre.clone(),
+                    replaced: false,
                 }
             }
         };
@@ -292,6 +293,7 @@ impl<'a> Stage<'a> {
                 slot: self.slot(),
                 path: path.clone(),
                 pre: pre.clone(),
+                replaced: true,
             };
             self.staged.operations.push(park);
         }

@@ -148,6 +148,10 @@ impl FsStorage {
     }
 }
 
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "other processors count names in 32 bits"
+)]
 fn observed(stat: &Stat) -> Observed {
     Observed {
         version: Version::of(stat),

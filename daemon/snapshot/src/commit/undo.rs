@@ -130,8 +130,24 @@ impl<'a> Inverse<'a> {
         };
         let moved_to = intent.placed_slots();
         let moves: Vec<_> = moves(intent, &moved_to);
+        let mut parked = None;
         for operation in &intent.operations {
-            inverse.invert(operation, &moved_to, &moves)?;
+            match (operation, parked.take()) {
+                (
+                    Operation::Park {
+                        slot,
+                        pre,
+                        replaced: true,
+                        ..
+                    },
+                    _,
+                ) => parked = Some((slot, pre)),
+                (Operation::Place { path, post, .. }, Some((slot, pre))) => {
+                    let path = before(&moves, path);
+                    inverse.bring_back(&path, slot, pre, Some(expect(post)))?;
+                }
+                (operation, _) => inverse.invert(operation, &moved_to, &moves)?,
+            }
         }
         inverse
             .removed
@@ -147,7 +163,9 @@ impl<'a> Inverse<'a> {
         moves: &[(&str, &str)],
     ) -> Result<(), EndError> {
         match operation {
-            Operation::Park { path, slot, pre } => match moved_to.get(slot.as_str()) {
+            Operation::Park {
+                path, slot, pre, ..
+            } => match moved_to.get(slot.as_str()) {
                 Some(to) => {
                     self.removed.push(Removed {
                         path: (*to).to_owned(),

@@ -2,7 +2,7 @@
 //! stopped as well, leaves the tree from before or the one from after, bit for bit.
 
 use crate::ops::{self, OpenNodes};
-use crate::power::{Power, Stopping, StoppingLog};
+use crate::power::{Power, Stopping, StoppingLog, WithoutExchange};
 use crate::shapes::{base, shapes};
 use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, settle};
 use forerun_snapshot::{Branch, Delta, IntentState, Storage, Workspace};
@@ -15,6 +15,23 @@ struct Shape<'a> {
     name: &'a str,
     base: &'a dyn Fn(&Scratch),
     change: &'a dyn Fn(&mut Branch),
+    disk: Disk,
+}
+
+/// What the file system can do.
+#[derive(Clone, Copy)]
+enum Disk {
+    Usual,
+    WithoutExchange,
+}
+
+impl Disk {
+    fn storage(self, inner: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        match self {
+            Disk::Usual => inner,
+            Disk::WithoutExchange => Arc::new(WithoutExchange { inner }),
+        }
+    }
 }
 
 struct Start {
@@ -22,6 +39,7 @@ struct Start {
     log: MemoryLog,
     before: Manifest,
     after: Manifest,
+    disk: Disk,
 }
 
 impl Shape<'_> {
@@ -46,13 +64,16 @@ impl Shape<'_> {
             log,
             before,
             after,
+            disk: self.disk,
         };
         (start, done)
     }
 
     fn prepare(&self, scratch: &Scratch, power: Arc<Power>) -> (Workspace, Delta, Manifest) {
-        let workspace =
-            scratch.open_with(|inner| Arc::new(Stopping { inner, power }) as Arc<dyn Storage>);
+        let workspace = scratch.open_with(|inner| {
+            let inner = self.disk.storage(inner);
+            Arc::new(Stopping { inner, power })
+        });
         let mut branch = workspace.snapshot().branch();
         (self.change)(&mut branch);
         let (snapshot, delta) = branch.freeze().expect("freezes");
@@ -89,7 +110,7 @@ impl Start {
     fn recover_stopped(&self, operations: usize) -> bool {
         let power = Power::for_operations(operations);
         let workspace = self.scratch.open_with(|inner| {
-            let power = Arc::clone(&power);
+            let (inner, power) = (self.disk.storage(inner), Arc::clone(&power));
             Arc::new(Stopping { inner, power }) as Arc<dyn Storage>
         });
         let log = StoppingLog {
@@ -101,7 +122,7 @@ impl Start {
 
     /// Recovers, and compares; whether the commit is in the workspace.
     fn recover_and_check(&self, context: &str) -> bool {
-        let workspace = self.scratch.open();
+        let workspace = self.scratch.open_with(|inner| self.disk.storage(inner));
         let recorded = !self.log.states().is_empty();
         let recovery = workspace.recover(&self.log).expect("recovers");
         let tree = self.scratch.manifest();
@@ -143,13 +164,14 @@ impl Start {
     }
 }
 
-fn check(names: impl Fn(&str) -> bool, nested: bool) {
+fn check(names: impl Fn(&str) -> bool, nested: bool, disk: Disk) {
     for (name, change) in shapes().into_iter().filter(|(name, _)| names(name)) {
         let change = |branch: &mut Branch| change(branch).expect("changes");
         Shape {
             name,
             base: &base,
             change: &change,
+            disk,
         }
         .check(nested);
     }
@@ -157,13 +179,19 @@ fn check(names: impl Fn(&str) -> bool, nested: bool) {
 
 #[test]
 fn a_commit_that_stops_anywhere_is_recovered_whole_or_not_at_all() {
-    check(|_| true, false);
+    check(|_| true, false, Disk::Usual);
 }
 
 #[test]
 fn a_recovery_that_stops_anywhere_is_recovered_as_well() {
     let nested = ["everything", "swap", "hard links", "new tree"];
-    check(|name| nested.contains(&name), true);
+    check(|name| nested.contains(&name), true, Disk::Usual);
+}
+
+#[test]
+fn files_that_can_not_change_places_are_replaced_in_two_steps_that_are_recovered_as_one() {
+    check(|_| true, false, Disk::WithoutExchange);
+    check(|name| name == "everything", true, Disk::WithoutExchange);
 }
 
 #[test]
@@ -213,6 +241,7 @@ fn a_recovery_never_loses_what_a_person_did_after_the_crash() {
     let shape = Shape {
         name: "people",
         base: &base,
+        disk: Disk::Usual,
         change: &|branch| {
             branch.put("a", "by the agent").expect("writes");
             branch.rm("b").expect("removes");
@@ -270,6 +299,8 @@ proptest! {
             open.close_all(branch);
             branch.put("at-least-this", "x").expect("writes");
         };
-        Shape { name: "generated", base: &base, change: &change }.check(false);
+        for disk in [Disk::Usual, Disk::WithoutExchange] {
+            Shape { name: "generated", base: &base, change: &change, disk }.check(false);
+        }
     }
 }

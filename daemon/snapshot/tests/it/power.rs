@@ -124,6 +124,27 @@ impl Storage for Stopping {
     }
 }
 
+/// The storage of a file system that can not let files change places.
+pub(crate) struct WithoutExchange {
+    pub(crate) inner: Arc<dyn Storage>,
+}
+
+impl Storage for WithoutExchange {
+    delegate!(inner: observe digest read read_link list is_writable same_mount lease);
+    delegate!(inner: make_own_directory make_directory write_file make_symlink link set_times);
+    delegate!(inner: remove_file sync_directory sync_all);
+
+    fn rename(&self, from: &Location, to: &Location) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+    fn exchange(&self, _: &Location, _: &Location) -> io::Result<()> {
+        Err(rustix::io::Errno::INVAL.into())
+    }
+    fn remove_directory(&self, at: &Location) -> io::Result<()> {
+        self.inner.remove_directory(at)
+    }
+}
+
 struct StoppingHold {
     inner: Box<dyn Hold>,
     power: Arc<Power>,
