@@ -21,10 +21,10 @@
 //!   anything outside the state directory.
 
 mod chain;
+mod commits;
 mod connection;
 mod error;
 mod events;
-mod intents;
 mod journal;
 mod migrations;
 mod record;
@@ -33,9 +33,9 @@ mod sessions;
 mod state_dir;
 mod writer;
 
+pub use commits::{CommitRecord, StepIntents};
 pub use error::JournalError;
 pub use events::{Broken, Verification};
-pub use intents::{CommitRecord, StepIntents};
 pub use journal::Journal;
 pub use record::{CommitMode, SessionRecord, SessionState, TokenHashes};
 pub use replies::Recall;

@@ -3,8 +3,8 @@
 #![cfg(test)]
 
 mod chain;
+mod commits;
 mod durability;
-mod intents;
 mod order;
 mod remembered;
 mod state_dir;
