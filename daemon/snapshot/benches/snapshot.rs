@@ -248,6 +248,15 @@ fn look_up(criterion: &mut Criterion) {
     };
     names("base file, name by name", "a/d7/f7");
     names("changed file, name by name", "b/d/f");
+    for (name, path) in [("base file", "a/d7/f7"), ("changed file", "b/d/f")] {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                branch
+                    .metadata_at(Inode::ROOT, black_box(path))
+                    .expect("is there")
+            });
+        });
+    }
     group.finish();
 }
 

@@ -8,11 +8,13 @@
 use crate::backing::{Backing, OpenCount};
 use crate::chunks::ChunkStore;
 use crate::content::{CHUNK_BYTES, Content};
-use crate::version::{ObjectKind, Version};
+use crate::version::{ObjectKind, Timestamp, Version};
 use crate::{FsError, name};
 use forerun_types::Digest;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Statx, StatxFlags, makedev,
+};
 use rustix::io::Errno;
 use std::sync::Arc;
 
@@ -94,6 +96,13 @@ pub(crate) fn stat(root: impl AsFd, path: &str) -> Result<Option<Stat>, Errno> {
     }
 }
 
+fn glance(root: impl AsFd, path: &str, flags: AtFlags) -> Option<Statx> {
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    let statx = rustix::fs::statx(root, path, flags | AtFlags::NO_AUTOMOUNT, wanted).ok()?;
+    let told = StatxFlags::from_bits_retain(statx.stx_mask);
+    told.contains(wanted).then_some(statx)
+}
+
 /// Reads a whole file piece by piece and digests it; the version is that of both before
 /// and after.
 ///
@@ -158,9 +167,45 @@ pub(crate) fn read_full(file: impl AsFd, offset: u64, buf: &mut [u8]) -> Result<
     Ok(done)
 }
 
+/// An object at one moment: what it is, and all that is shown of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Glance {
+    device: u64,
+    pub(crate) version: Version,
+    pub(crate) links: u64,
+    pub(crate) accessed: Timestamp,
+}
+
+impl Glance {
+    pub(crate) fn of(stat: &Stat) -> Glance {
+        Glance {
+            device: stat.st_dev,
+            version: Version::of(stat),
+            links: stat.st_nlink,
+            accessed: Timestamp::from_parts(stat.st_atime, stat.st_atime_nsec as i64),
+        }
+    }
+
+    fn of_statx(statx: &Statx) -> Glance {
+        Glance {
+            device: makedev(statx.stx_dev_major, statx.stx_dev_minor),
+            version: Version::of_statx(statx),
+            links: statx.stx_nlink.into(),
+            accessed: Timestamp::from_parts(statx.stx_atime.tv_sec, statx.stx_atime.tv_nsec.into()),
+        }
+    }
+
+    /// Whether both are the same inode of the same kind; its content may be another.
+    pub(crate) fn is_same_object(&self, other: &Glance) -> bool {
+        self.device == other.device && self.version.same_object(&other.version)
+    }
+}
+
 /// The base of a workspace and what is hidden in it.
 pub(crate) struct Base {
     root: OwnedFd,
+    /// The mount that it is on, where the kernel tells.
+    mount: Option<u64>,
     /// Directories that are hidden wherever they appear, by device and inode.
     masks: Vec<(u64, u64)>,
     /// Files whose content is held open.
@@ -169,8 +214,10 @@ pub(crate) struct Base {
 
 impl Base {
     pub(crate) fn new(root: OwnedFd, masks: Vec<(u64, u64)>) -> Base {
+        let mount = glance(&root, "", AtFlags::EMPTY_PATH).map(|statx| statx.stx_mnt_id);
         Base {
             root,
+            mount,
             masks,
             open: OpenCount::default(),
         }
@@ -188,6 +235,14 @@ impl Base {
 
     pub(crate) fn stat(&self, path: &str) -> Result<Option<Stat>, FsError> {
         Ok(stat(&self.root, path)?)
+    }
+
+    /// What the kernel finds at a path on this mount; how it got there, nobody knows.
+    /// For comparing with what was found safely, never for showing. `None` if it can not
+    /// be told that way.
+    pub(crate) fn glance(&self, path: &str) -> Option<Glance> {
+        let statx = glance(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)?;
+        (Some(statx.stx_mnt_id) == self.mount).then(|| Glance::of_statx(&statx))
     }
 
     /// Reads at an offset: attributes, bytes, attributes again.

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The table of a workspace.
 pub(crate) struct Entries {
     next: AtomicU64,
+    moves: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -35,6 +36,7 @@ impl Entries {
     pub(crate) fn new() -> Entries {
         Entries {
             next: AtomicU64::new(Inode::ROOT.0 + 1),
+            moves: AtomicU64::new(0),
             known: Mutex::default(),
         }
     }
@@ -42,6 +44,12 @@ impl Entries {
     /// An inode that nothing else has.
     pub(crate) fn fresh(&self) -> Inode {
         Inode(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How often entries may have moved, or given way to others: as long as it is the
+    /// same, so are paths and what they are entries of.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Acquire)
     }
 
     /// The entry for a name in a base directory.
@@ -82,6 +90,7 @@ impl Entries {
     /// A new entry for a name that is not what it was an entry of any more.
     pub(crate) fn separate(&self, directory: Inode, name: &str) -> Inode {
         let mut known = self.lock();
+        self.moves.fetch_add(1, Ordering::AcqRel);
         known.forget_name(directory, name);
         let inode = self.fresh();
         known.insert(inode, directory, name.into());
@@ -106,6 +115,7 @@ impl Entries {
     /// paths are those before the commit, all `to` paths those after it.
     pub(crate) fn follow(&self, removed: &[&str], moved: &[(&str, &str)]) {
         let mut known = self.lock();
+        self.moves.fetch_add(1, Ordering::AcqRel);
         let gone: Vec<_> = removed.iter().filter_map(|p| known.find_link(p)).collect();
         let moves: Vec<_> = moved
             .iter()
@@ -132,6 +142,7 @@ impl Entries {
     /// in the base now, whatever had them before.
     pub(crate) fn settle<'a>(&self, nodes: impl Iterator<Item = (Inode, &'a [Link])> + Clone) {
         let mut known = self.lock();
+        self.moves.fetch_add(1, Ordering::AcqRel);
         for (inode, _) in nodes.clone() {
             known.detach(inode);
         }

@@ -1,7 +1,7 @@
 //! What is known of an object in the base at one moment, so that it can be recognised
 //! later, or seen to be another.
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, Stat, Statx};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -49,6 +49,17 @@ pub(crate) enum ObjectKind {
     Special,
 }
 
+impl ObjectKind {
+    fn of_mode(mode: u32) -> ObjectKind {
+        match FileType::from_raw_mode(mode) {
+            FileType::RegularFile => ObjectKind::File,
+            FileType::Directory => ObjectKind::Directory,
+            FileType::Symlink => ObjectKind::Symlink,
+            _ => ObjectKind::Special,
+        }
+    }
+}
+
 impl fmt::Display for ObjectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -75,16 +86,22 @@ pub(crate) struct Version {
 impl Version {
     pub(crate) fn of(stat: &Stat) -> Version {
         Version {
-            kind: match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => ObjectKind::File,
-                FileType::Directory => ObjectKind::Directory,
-                FileType::Symlink => ObjectKind::Symlink,
-                _ => ObjectKind::Special,
-            },
+            kind: ObjectKind::of_mode(stat.st_mode),
             ino: stat.st_ino,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: Timestamp::from_parts(stat.st_mtime, stat.st_mtime_nsec as i64),
             mode: stat.st_mode & MODE_BITS,
+        }
+    }
+
+    pub(crate) fn of_statx(statx: &Statx) -> Version {
+        let mode = u32::from(statx.stx_mode);
+        Version {
+            kind: ObjectKind::of_mode(mode),
+            ino: statx.stx_ino,
+            size: statx.stx_size,
+            modified: Timestamp::from_parts(statx.stx_mtime.tv_sec, statx.stx_mtime.tv_nsec.into()),
+            mode: mode & MODE_BITS,
         }
     }
 

@@ -9,7 +9,7 @@
 
 mod open;
 
-use crate::base::Base;
+use crate::base::{Base, Glance};
 use crate::chunks::ChunkStore;
 use crate::commit::intent::{Identity, Intent};
 use crate::commit::slots::Probes;
@@ -18,7 +18,6 @@ use crate::commit::{self, Backlog};
 use crate::content::Content;
 use crate::entries::Entries;
 use crate::node::{Inode, Link};
-use crate::pins::Answer;
 use crate::seen::Lineage;
 use crate::version::{ObjectKind, Timestamp, Version};
 use crate::{CommitError, Delta, FsError, Snapshot, name};
@@ -43,6 +42,15 @@ pub struct ContentUsage {
     pub memory: u64,
     /// Bytes of disk in the temporary file.
     pub spilled: u64,
+}
+
+/// A visible base object that was looked up.
+pub(crate) struct Found {
+    pub(crate) node: Inode,
+    pub(crate) glance: Glance,
+    /// Its base path, and the moves of entries until then. `None` if it may have other
+    /// names, so that the path alone does not tell which entry it is.
+    pub(crate) place: Option<(String, u64)>,
 }
 
 pub(crate) struct Inner {
@@ -186,17 +194,32 @@ impl Inner {
     }
 
     /// A visible name in a base directory.
-    pub(crate) fn lookup(&self, directory: Inode, name: &str) -> Result<Answer, FsError> {
+    pub(crate) fn lookup(&self, directory: Inode, name: &str) -> Result<Option<Found>, FsError> {
         self.at(directory, |base, path| {
             let path = name::join(path, name);
             let stat = base.stat(&path)?.filter(|stat| base.is_visible(stat));
             let Some(stat) = stat else { return Ok(None) };
-            let mut entry = self.entries.intern(directory, name);
-            if self.entries.has_several(entry) && !self.is_same(base, entry, &stat)? {
-                entry = self.entries.separate(directory, name);
+            let mut node = self.entries.intern(directory, name);
+            let has_several = self.entries.has_several(node);
+            if has_several && !self.is_same(base, node, &stat)? {
+                node = self.entries.separate(directory, name);
             }
-            Ok(Some((Version::of(&stat).kind, entry)))
+            Ok(Some(Found {
+                glance: Glance::of(&stat),
+                node,
+                place: (!has_several).then(|| (path, self.entries.moves())),
+            }))
         })
+    }
+
+    /// What is at a base path, unless entries moved since it was told. For comparing
+    /// with what was found there, never for showing: see [`Base::glance`].
+    pub(crate) fn glance(&self, path: &str, moves: u64) -> Option<Glance> {
+        let _gate = self.read_gate();
+        match self.entries.moves() == moves {
+            true => self.base.glance(path),
+            false => None,
+        }
     }
 
     /// What a visible name in a base directory names.

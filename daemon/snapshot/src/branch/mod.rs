@@ -14,15 +14,19 @@ mod copy_up;
 mod error;
 mod files;
 mod names;
+mod paths;
 
+use crate::base::Glance;
 use crate::node::{Body, Directory, Inode, Node, NodeKind, Table};
 use crate::pins::{self, Aspect, Pins, SURVEYS_MAX};
 use crate::seen::{Current, Lineage, SeenMap};
-use crate::version::{MODE_BITS, ObjectKind, Timestamp, Version};
+use crate::version::{ObjectKind, Timestamp, Version};
 use crate::{Delta, Snapshot, Workspace, name, net};
 pub use error::FsError;
-use rustix::fs::Stat;
+pub use paths::Located;
+use paths::{Paths, Step};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// What a branch and its unverified ancestors may hold together.
@@ -84,11 +88,13 @@ pub struct Branch {
     parent: Arc<Lineage>,
     /// The table that the branch started with: the parent's, without what the base holds.
     origin: Current,
-    nodes: Table,
+    nodes: Changing,
     /// First looks of this branch at base objects that it changed.
     seen: SeenMap,
     /// What this branch was told.
     pins: Pins,
+    /// The same by path, for being asked again.
+    paths: Paths,
     /// Bytes of base content that `seen` keeps.
     retained: u64,
     /// Nodes that are open, by how often.
@@ -103,12 +109,13 @@ impl Branch {
         let origin = parent.current();
         Branch {
             workspace,
-            nodes: origin.table.clone(),
+            nodes: Changing::from(origin.table.clone()),
             origin,
             usage: parent.usage,
             parent,
             seen: SeenMap::new(),
             pins: Pins::default(),
+            paths: Paths::default(),
             retained: 0,
             holds: HashMap::new(),
             quota,
@@ -162,8 +169,8 @@ impl Branch {
     fn attributes(&self, node: Inode) -> Result<(Metadata, Option<Version>), FsError> {
         let inner = &self.workspace.inner;
         let Some(changed) = self.nodes.get(&node) else {
-            let stat = inner.stat(node)?;
-            return Ok((of_base(&stat)?, Some(Version::of(&stat))));
+            let glance = Glance::of(&inner.stat(node)?);
+            return Ok((of_base(&glance)?, Some(glance.version)));
         };
         let mut version = None;
         let (size, default_mode) = match &changed.body {
@@ -262,7 +269,7 @@ impl Branch {
     /// Takes every change back; what was seen of the base stays seen, because whoever saw it
     /// may tell of it.
     pub fn revert(&mut self) {
-        self.nodes = self.origin.table.clone();
+        *self.nodes = self.origin.table.clone();
         self.usage = self.parent.usage;
         self.holds.clear();
     }
@@ -286,7 +293,7 @@ impl Branch {
         let lineage = Arc::new(Lineage::child(
             &self.parent,
             self.origin,
-            self.nodes,
+            self.nodes.table,
             self.usage,
             (self.pins, self.seen),
             Arc::downgrade(&self.workspace.inner),
@@ -305,36 +312,60 @@ impl Branch {
 
     /// Like [`Branch::lookup`], with `None` for a name that nothing visible has.
     fn find(&mut self, dir: Inode, name: &str) -> Result<Option<Inode>, FsError> {
+        if let Some((known, _)) = self.recall(dir, name) {
+            return Ok(Some(known.node));
+        }
+        let step = self.search(dir, name)?;
+        if let Some(step) = &step {
+            self.remember(dir, name, dir, step);
+        }
+        Ok(step.map(|step| step.node))
+    }
+
+    /// Looks a name up, in the base by a safe resolution.
+    fn search(&mut self, dir: Inode, name: &str) -> Result<Option<Step>, FsError> {
         name::check(name)?;
         if name::is_masked(name) {
             return self.directory(dir).map(|_| None);
         }
-        let inner = Arc::clone(&self.workspace.inner);
-        if !self.nodes.contains_key(&dir) {
-            self.make_room(dir)?;
-            // As in the base: one look, and another only to tell why there is nothing.
-            let answer = inner.lookup(dir, name)?;
-            if answer.is_none() {
-                self.directory(dir)?;
-            }
-            self.pins.name(dir, name, answer);
-            return Ok(answer.map(|(_, node)| node));
+        if let Some(now) = self.bound(dir, name)? {
+            self.pin_derived(dir, name, now);
+            let Some(node) = now else { return Ok(None) };
+            let kind = self.kind_of(node)?;
+            let found = None;
+            return Ok(Some(Step { node, kind, found }));
         }
-        let changed = self.directory(dir)?;
-        let lower = changed.is_none_or(|directory| directory.lower);
-        match changed.and_then(|directory| directory.bindings.get(name)) {
-            None if lower => {
-                self.make_room(dir)?;
-                let answer = inner.lookup(dir, name)?;
-                self.pins.name(dir, name, answer);
-                Ok(answer.map(|(_, node)| node))
-            }
-            binding => {
-                let now = binding.and_then(|binding| binding.now);
-                self.pin_derived(dir, name, now);
-                Ok(now)
-            }
+        self.make_room(dir)?;
+        // As in the base: one look, and another only to tell why there is nothing.
+        let found = self.workspace.inner.lookup(dir, name)?;
+        let Some(found) = found else {
+            self.directory(dir)?;
+            self.pins.name(dir, name, None);
+            return Ok(None);
+        };
+        let kind = found.glance.version.kind;
+        self.pins.name(dir, name, Some((kind, found.node)));
+        Ok(Some(Step {
+            node: found.node,
+            kind: node_kind(kind)?,
+            found: Some(found),
+        }))
+    }
+
+    /// What the table says of a name: nothing, or what has it, if anything has.
+    fn bound(&self, dir: Inode, name: &str) -> Result<Option<Option<Inode>>, FsError> {
+        let Some(node) = self.nodes.get(&dir) else {
+            return Ok(None);
+        };
+        if node.links.is_empty() && dir != Inode::ROOT {
+            return Err(FsError::NotFound);
         }
+        let directory = node.directory().ok_or(FsError::NotADirectory)?;
+        Ok(match directory.bindings.get(name) {
+            Some(binding) => Some(binding.now),
+            None if directory.lower => None,
+            None => Some(None),
+        })
     }
 
     /// Pins what the table said of a name, if that is what the origin says.
@@ -438,17 +469,49 @@ impl Branch {
     }
 }
 
-fn of_base(stat: &Stat) -> Result<Metadata, FsError> {
-    let version = Version::of(stat);
+/// A branch's table, and how often it may have been changed.
+struct Changing {
+    table: Table,
+    changes: u64,
+}
+
+impl Changing {
+    fn changes(&self) -> u64 {
+        self.changes
+    }
+}
+
+impl From<Table> for Changing {
+    fn from(table: Table) -> Changing {
+        Changing { table, changes: 0 }
+    }
+}
+
+impl Deref for Changing {
+    type Target = Table;
+    fn deref(&self) -> &Table {
+        &self.table
+    }
+}
+
+impl DerefMut for Changing {
+    fn deref_mut(&mut self) -> &mut Table {
+        self.changes += 1;
+        &mut self.table
+    }
+}
+
+fn of_base(glance: &Glance) -> Result<Metadata, FsError> {
+    let version = glance.version;
     let kind = node_kind(version.kind)?;
     let is_directory = kind == NodeKind::Directory;
     Ok(Metadata {
         kind,
         size: if is_directory { 0 } else { version.size },
-        nlink: if is_directory { 1 } else { stat.st_nlink },
+        nlink: if is_directory { 1 } else { glance.links },
         modified: version.modified,
-        accessed: Timestamp::from_parts(stat.st_atime, stat.st_atime_nsec as i64),
-        mode: stat.st_mode & MODE_BITS,
+        accessed: glance.accessed,
+        mode: version.mode,
     })
 }
 

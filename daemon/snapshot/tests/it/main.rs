@@ -13,6 +13,7 @@ mod large;
 mod model;
 mod mounts;
 mod ops;
+mod paths;
 mod people;
 mod pins;
 mod power;

@@ -265,9 +265,11 @@ pub(crate) trait Paths {
 
 impl Paths for Branch {
     fn resolve(&mut self, path: &str) -> Result<Inode, FsError> {
-        path.split('/')
-            .filter(|name| !name.is_empty())
-            .try_fold(Inode::ROOT, |dir, name| self.lookup(dir, name))
+        if path.is_empty() {
+            return Ok(Inode::ROOT);
+        }
+        let located = self.lookup_path(Inode::ROOT, path)?;
+        located.node.map(|(node, _)| node).ok_or(FsError::NotFound)
     }
 
     fn parent<'a>(&mut self, path: &'a str) -> Result<(Inode, &'a str), FsError> {
