@@ -37,6 +37,13 @@ pub(crate) fn open_beneath(root: impl AsFd, path: &str, flags: OFlags) -> Result
     rustix::fs::openat2(root, path, flags, Mode::empty(), RESOLVE)
 }
 
+/// Makes a file below `root`, for nobody but us yet, and opens it for writing.
+pub(crate) fn create_beneath(root: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    let private = Mode::from_raw_mode(0o600);
+    rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, private, RESOLVE)
+}
+
 /// Opens a regular file for reading, with its attributes.
 pub(crate) fn open_file(root: impl AsFd, path: &str) -> Result<(OwnedFd, Stat), Errno> {
     let handle = open_beneath(&root, path, OFlags::PATH)?;
@@ -103,8 +110,8 @@ fn glance(root: impl AsFd, path: &str, flags: AtFlags) -> Option<Statx> {
     told.contains(wanted).then_some(statx)
 }
 
-/// Reads a whole file piece by piece and digests it; the version is that of both before
-/// and after.
+/// Reads a whole file piece by piece and digests it; the attributes are those after, and
+/// the version is the same as before.
 ///
 /// # Errors
 /// [`FsError::Changed`] if the file does not hold still, [`FsError::Quota`] if it is
@@ -114,7 +121,7 @@ pub(crate) fn read_whole(
     path: &str,
     bytes_max: u64,
     mut piece: impl FnMut(u64, &[u8]),
-) -> Result<(Version, Digest), FsError> {
+) -> Result<(Stat, Digest), FsError> {
     for _ in 0..READ_ATTEMPTS {
         let (file, stat) = open_file(&root, path)?;
         let before = Version::of(&stat);
@@ -122,9 +129,9 @@ pub(crate) fn read_whole(
             return Err(FsError::Quota);
         }
         let (digest, len) = digest_of(&file, before.size, &mut piece)?;
-        let after = Version::of(&rustix::fs::fstat(&file)?);
-        if before == after && len == before.size {
-            return Ok((before, digest));
+        let after = rustix::fs::fstat(&file)?;
+        if before == Version::of(&after) && len == before.size {
+            return Ok((after, digest));
         }
     }
     Err(FsError::Changed)
@@ -142,7 +149,7 @@ pub(crate) fn digest_of(
     let mut hasher = blake3::Hasher::new();
     let mut offset = 0;
     while offset <= size {
-        let count = read_full(&file, offset, &mut buffer)?;
+        let count = read_until(&file, offset, &mut buffer, size - offset)?;
         hasher.update(&buffer[..count]);
         piece(offset, &buffer[..count]);
         offset += count as u64;
@@ -155,8 +162,14 @@ pub(crate) fn digest_of(
 
 /// Fills the buffer as far as the file reaches.
 pub(crate) fn read_full(file: impl AsFd, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+    read_until(file, offset, buf, u64::MAX)
+}
+
+/// As [`read_full`], and content with as much as is expected: who asks has another way to
+/// tell whether there is more.
+fn read_until(file: impl AsFd, offset: u64, buf: &mut [u8], expected: u64) -> Result<usize, Errno> {
     let mut done = 0;
-    while done < buf.len() {
+    while done < buf.len() && (done as u64) < expected.max(1) {
         match rustix::io::pread(&file, &mut buf[done..], offset + done as u64) {
             Ok(0) => break,
             Ok(count) => done += count,
@@ -293,7 +306,7 @@ impl Base {
         store: &Arc<ChunkStore>,
     ) -> Result<(Content, Version, Digest), FsError> {
         let mut loaded = Ok(Content::default());
-        let (version, digest) = read_whole(&self.root, path, bytes_max, |offset, bytes| {
+        let (stat, digest) = read_whole(&self.root, path, bytes_max, |offset, bytes| {
             if offset == 0 {
                 loaded = Ok(Content::default());
             }
@@ -305,7 +318,7 @@ impl Base {
         })?;
         let content = loaded?;
         content.presume_digest(digest);
-        Ok((content, version, digest))
+        Ok((content, Version::of(&stat), digest))
     }
 
     /// A link's target.

@@ -29,7 +29,8 @@ use crate::seen::SeenMap;
 use crate::version::{ObjectKind, Timestamp, Version};
 use crate::workspace::Inner;
 use forerun_types::{Digest, Hasher};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -239,6 +240,7 @@ impl Reads {
             reads: self,
             inner,
             is_whole: self.parent_verified.load(Ordering::Acquire),
+            versions: RefCell::default(),
             stale: Vec::new(),
         };
         check.torn();
@@ -423,6 +425,8 @@ struct Check<'a> {
     inner: &'a Inner,
     /// Whether the base holds what the origin holds.
     is_whole: bool,
+    /// Versions that this check has looked at already.
+    versions: RefCell<HashMap<Inode, Version>>,
     /// What was found to differ.
     stale: Vec<Stale>,
 }
@@ -453,7 +457,13 @@ impl<'a> Check<'a> {
                     continue;
                 }
                 let expected = answer.map(|(kind, _)| kind);
-                let found = self.inner.kind(*dir, name).unwrap_or(None);
+                let found = self.inner.version_at(*dir, name).unwrap_or(None);
+                if let (Some((_, node)), Some(version)) = (answer, found)
+                    && self.is_at(*node, *dir, name)
+                {
+                    self.versions.borrow_mut().insert(*node, version);
+                }
+                let found = found.map(|version| version.kind);
                 if found != expected {
                     let text = |kind: Option<ObjectKind>| {
                         kind.map_or("nothing".to_owned(), |kind| kind.to_string())
@@ -593,8 +603,17 @@ impl<'a> Check<'a> {
     }
 
     fn version(&self, node: Inode) -> Option<Version> {
+        if let Some(version) = self.versions.borrow().get(&node) {
+            return Some(*version);
+        }
         let stat = self.inner.stat(node).ok()?;
         Some(Version::of(&stat))
+    }
+
+    /// Whether a name is the one under which an entry is looked at.
+    fn is_at(&self, node: Inode, dir: Inode, name: &str) -> bool {
+        let place = self.inner.entries.place(node);
+        place.is_some_and(|place| place.directory == dir && *place.name == *name)
     }
 
     fn target(&self, link: Inode) -> Option<Digest> {

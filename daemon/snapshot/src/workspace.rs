@@ -223,11 +223,11 @@ impl Inner {
     }
 
     /// What a visible name in a base directory names.
-    pub(crate) fn kind(&self, dir: Inode, name: &str) -> Result<Option<ObjectKind>, FsError> {
+    pub(crate) fn version_at(&self, dir: Inode, name: &str) -> Result<Option<Version>, FsError> {
         self.at(dir, |base, path| {
             let stat = base.stat(&name::join(path, name))?;
             let visible = stat.filter(|stat| base.is_visible(stat));
-            Ok(visible.map(|stat| Version::of(&stat).kind))
+            Ok(visible.map(|stat| Version::of(&stat)))
         })
     }
 
@@ -317,7 +317,8 @@ impl Inner {
     /// Digest of a base file, without keeping its content.
     pub(crate) fn digest(&self, entry: Inode) -> Result<(Version, Digest), FsError> {
         self.at(entry, |base, path| {
-            crate::base::read_whole(base.root(), path, u64::MAX, |_, _| {})
+            let (stat, digest) = crate::base::read_whole(base.root(), path, u64::MAX, |_, _| {})?;
+            Ok((Version::of(&stat), digest))
         })
     }
 

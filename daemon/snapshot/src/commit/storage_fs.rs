@@ -3,7 +3,9 @@
 use super::lease;
 use super::storage::{Attributes, Hold, Lease, Location, Observed, Pieces, Place, Storage};
 use crate::FsError;
-use crate::base::{open_beneath, open_file, raw_list, read_target, read_whole, stat};
+use crate::base::{
+    create_beneath, open_beneath, open_file, raw_list, read_target, read_whole, stat,
+};
 use crate::name;
 use crate::version::{ObjectKind, Timestamp, Version};
 use forerun_types::Digest;
@@ -116,11 +118,9 @@ impl FsStorage {
 
     /// A new file, for nobody but us yet.
     fn create(&self, at: &Location) -> io::Result<OwnedFd> {
-        let (parent, name) = self.parent(at)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let private = Mode::from_raw_mode(0o600);
-        let file = rustix::fs::openat(&parent, name, flags | OFlags::CLOEXEC, private)?;
-        Ok(file)
+        let (_, name) = name::split(&at.path);
+        name::check(name).map_err(|_| Errno::INVAL)?;
+        Ok(create_beneath(self.root(at.place)?, &at.path)?)
     }
 
     /// Gives a new file the owner and the extended attributes of another.
@@ -130,12 +130,14 @@ impl FsStorage {
             let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
             rustix::fs::fchown(file, Some(uid), Some(gid))?;
         }
-        let mut names = vec![0; XATTR_BYTES_MAX];
-        let count = match rustix::fs::flistxattr(source, &mut names) {
-            Ok(count) => count,
-            Err(Errno::NOTSUP) => 0,
+        // Most files have none: no room is made before it is needed.
+        match rustix::fs::flistxattr(source, &mut [] as &mut [u8]) {
+            Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
+            Ok(_) => {}
             Err(error) => return Err(error.into()),
-        };
+        }
+        let mut names = vec![0; XATTR_BYTES_MAX];
+        let count = rustix::fs::flistxattr(source, &mut names)?;
         let mut value = vec![0; XATTR_BYTES_MAX];
         for name in names[..count].split(|byte| *byte == 0) {
             if name.is_empty() || XATTRS_NOT_COPIED.contains(&name) {
@@ -205,18 +207,17 @@ impl Storage for FsStorage {
 
     fn digest(&self, at: &Location) -> io::Result<(Observed, Digest)> {
         let root = self.root(at.place)?;
-        let before = self.observe(at)?.ok_or(Errno::NOENT)?;
-        let digest = if before.version.kind == ObjectKind::Symlink {
-            Digest::of(read_target(root, &at.path)?)
-        } else {
-            let read = read_whole(root, &at.path, u64::MAX, |_, _| {});
-            let (version, digest) = read.map_err(of_fs_error)?;
-            if version != before.version {
-                return Err(Errno::STALE.into());
+        match read_whole(root, &at.path, u64::MAX, |_, _| {}) {
+            Ok((stat, digest)) => Ok((observed(&stat), digest)),
+            Err(FsError::NotFound) => {
+                let found = self.observe(at)?.ok_or(Errno::NOENT)?;
+                if found.version.kind != ObjectKind::Symlink {
+                    return Err(Errno::NOENT.into());
+                }
+                Ok((found, Digest::of(read_target(root, &at.path)?)))
             }
-            digest
-        };
-        Ok((before, digest))
+            Err(error) => Err(of_fs_error(error)),
+        }
     }
 
     fn read(&self, at: &Location, bytes_max: u64) -> io::Result<Vec<u8>> {
@@ -317,11 +318,15 @@ impl Storage for FsStorage {
         attributes: &Attributes,
     ) -> io::Result<Box<dyn Hold>> {
         let file = self.create(at)?;
+        let mut end = 0;
         for piece in pieces {
             let (offset, bytes) = piece?;
             write_all(&file, offset, &bytes)?;
+            end = offset + bytes.len() as u64;
         }
-        rustix::fs::ftruncate(&file, len)?;
+        if end != len {
+            rustix::fs::ftruncate(&file, len)?;
+        }
         if let Some(like) = &attributes.like {
             let (source, old) = open_file(self.root(like.place)?, &like.path)?;
             self.take_over(&file, &source, &old)?;

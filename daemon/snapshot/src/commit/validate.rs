@@ -9,6 +9,7 @@ use crate::delta::{Placed, Pre, Removed, What, path_before};
 use crate::name;
 use crate::version::{ObjectKind, Version};
 use crate::workspace::Inner;
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 /// The base as it was found: what each operation expects, by the path in the delta.
@@ -33,6 +34,7 @@ pub(super) enum Gone {
 pub(super) fn validate(inner: &Inner, delta: &Delta) -> Result<Found, CommitError> {
     let validation = Validation {
         storage: &*inner.storage,
+        parents: RefCell::default(),
         removed: delta
             .removed()
             .iter()
@@ -148,6 +150,8 @@ pub(super) fn conflict(path: &str, expected: String, found: Option<&Version>) ->
 
 struct Validation<'a> {
     storage: &'a dyn Storage,
+    /// Directories that were found to be there.
+    parents: RefCell<HashSet<String>>,
     removed: HashMap<&'a str, &'a Removed>,
     placed: HashMap<&'a str, &'a Placed>,
 }
@@ -247,7 +251,12 @@ impl Validation<'_> {
 
     /// Every directory above the path is there, and is one.
     fn check_parents(&self, path: &str) -> Result<(), CommitError> {
-        self.check_directory(name::split(path).0).map(drop)
+        let directory = name::split(path).0;
+        if !self.parents.borrow().contains(directory) {
+            self.check_directory(directory)?;
+            self.parents.borrow_mut().insert(directory.to_owned());
+        }
+        Ok(())
     }
 
     fn check_directory(&self, path: &str) -> Result<Observed, CommitError> {
