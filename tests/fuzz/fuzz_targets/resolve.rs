@@ -24,7 +24,7 @@ mod types {
     }
 }
 
-use forerun_snapshot::{Branch, FsError, Inode, NodeKind, OpenOptions, Workspace};
+use forerun_snapshot::{Branch, FsError, Inode, Located, NodeKind, OpenOptions, Workspace};
 use libfuzzer_sys::fuzz_target;
 use resolve::{Last, Resolved, Tree, resolve};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -48,6 +48,10 @@ impl Tree for Found {
     fn lookup(&mut self, directory: Inode, name: &str) -> Result<(Inode, NodeKind), FsError> {
         let node = self.0.lookup(directory, name)?;
         Ok((node, self.0.metadata(node)?.kind))
+    }
+
+    fn lookup_path(&mut self, start: Inode, path: &str) -> Option<Located> {
+        self.0.lookup_path(start, path).ok()
     }
 
     fn read_link(&mut self, link: Inode) -> Result<String, FsError> {

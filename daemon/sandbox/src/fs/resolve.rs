@@ -11,7 +11,7 @@
 //!   `name-too-long`, an absolute path is `not-permitted`.
 
 use super::types::ErrorCode;
-use forerun_snapshot::{FsError, Inode, NodeKind};
+use forerun_snapshot::{FsError, Inode, Located, NodeKind};
 
 /// Symbolic links in one path; stops links that point to each other.
 const LINKS_MAX: u32 = 40;
@@ -26,6 +26,11 @@ const STEPS_MAX: u32 = 100_000;
 pub(crate) trait Tree {
     /// An entry of a directory.
     fn lookup(&mut self, directory: Inode, name: &str) -> Result<(Inode, NodeKind), FsError>;
+    /// A whole path of plain names, no link followed: as looking up one after another.
+    /// `None` if that fails, or if the tree can not do it at once.
+    fn lookup_path(&mut self, _start: Inode, _path: &str) -> Option<Located> {
+        None
+    }
     /// The target of a link.
     fn read_link(&mut self, link: Inode) -> Result<String, FsError>;
 }
@@ -68,6 +73,9 @@ pub(crate) fn resolve(
     if path.starts_with('/') {
         return Err(ErrorCode::NotPermitted);
     }
+    if let Some(entry) = at_once(tree, start, path) {
+        return Ok(Resolved::Entry(entry));
+    }
     let mut walk = Walk {
         directories: vec![start],
         pending: Vec::new(),
@@ -76,6 +84,26 @@ pub(crate) fn resolve(
     };
     walk.push(path);
     walk.run(tree, last)
+}
+
+/// Resolves a path of plain names without a link in it as a whole. Whatever is else about
+/// it, even why it leads nowhere, a walk finds out.
+fn at_once(tree: &mut impl Tree, start: Inode, path: &str) -> Option<Entry> {
+    let is_plain = |name: &str| !matches!(name, "" | "." | "..") && name.len() <= NAME_BYTES_MAX;
+    if !path.split('/').all(is_plain) {
+        return None;
+    }
+    let located = tree.lookup_path(start, path)?;
+    if let Some((_, NodeKind::Symlink)) = located.node {
+        return None;
+    }
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    Some(Entry {
+        directory: located.directory,
+        name: name.to_owned(),
+        node: located.node,
+        demands_directory: false,
+    })
 }
 
 /// What happens to a symbolic link at the end of a path.

@@ -4,7 +4,7 @@ use super::failure::FsFailure;
 use super::resolve::{self, Entry, Last, Resolved, Tree};
 use super::types::ErrorCode;
 use super::{TMP, WORKSPACE};
-use forerun_snapshot::{Branch, FsError, Inode, NodeKind};
+use forerun_snapshot::{Branch, FsError, Inode, Located, NodeKind};
 use forerun_types::{PathPattern, PathRules, Touch, TouchDenied, fold};
 
 /// Nodes that are looked at when a directory is moved under rules that depend on names;
@@ -190,8 +190,12 @@ impl Volumes {
 
 impl Tree for Branch {
     fn lookup(&mut self, directory: Inode, name: &str) -> Result<(Inode, NodeKind), FsError> {
-        let node = Branch::lookup(self, directory, name)?;
-        Ok((node, self.kind(node)?))
+        let located = Branch::lookup_path(self, directory, name)?;
+        located.node.ok_or(FsError::NotFound)
+    }
+
+    fn lookup_path(&mut self, start: Inode, path: &str) -> Option<Located> {
+        Branch::lookup_path(self, start, path).ok()
     }
 
     fn read_link(&mut self, link: Inode) -> Result<String, FsError> {
