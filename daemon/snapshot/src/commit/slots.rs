@@ -6,10 +6,11 @@
 //! to `.forerun/conflicts` in the workspace and is reported.
 
 use super::apply::Work;
+use super::end::EndError;
 use super::error::CommitError;
 use super::intent::{Intent, IntentLog, IntentState, Operation, Recorded, SlotPlace};
 use super::storage::{Attributes, Location, Place, Storage};
-use super::{BUSY_POLL, EndError, KeptCopy, STAGING};
+use super::{BUSY_POLL, KeptCopy, STAGING};
 use crate::name::OWN_DIRECTORY;
 use crate::version::ObjectKind;
 use forerun_types::CommitId;

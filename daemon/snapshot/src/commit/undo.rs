@@ -6,9 +6,10 @@
 //! is displaced there can be brought back by a redo.
 
 use super::apply::Work;
+use super::end::EndError;
 use super::intent::{Intent, IntentLog, IntentState, Operation, Recorded, Undoes};
 use super::storage::Location;
-use super::{Commit, CommitError, EndError, Like, validate, work_of};
+use super::{Commit, CommitError, Like, validate, work_of};
 use crate::chunks::ChunkStore;
 use crate::content::Content;
 use crate::delta::{Placed, Pre, Removed, What};
