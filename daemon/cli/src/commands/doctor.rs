@@ -36,6 +36,7 @@ pub(crate) async fn doctor(global: &Global, output: Output, dir: &Path) -> Resul
             "slots_in_state": abilities.as_ref().ok().map(|it| it.slots_in_state),
             "exchange": abilities.as_ref().ok().map(|it| it.exchange),
             "leases": abilities.as_ref().ok().map(|it| it.leases),
+            "directories": abilities.as_ref().ok().map(|it| it.directories),
         }));
         return abilities.map(drop);
     }
@@ -59,6 +60,12 @@ pub(crate) async fn doctor(global: &Global, output: Output, dir: &Path) -> Resul
             found.exchange,
             "in one step",
             "in two steps: for a moment, nothing is at the path",
+        ),
+        (
+            "renames",
+            found.directories,
+            "of a directory in one step",
+            "of a directory file by file: the file system can not move all of them",
         ),
         (
             "writers",

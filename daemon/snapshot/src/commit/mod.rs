@@ -18,6 +18,7 @@
 mod apply;
 mod end;
 mod error;
+mod expand;
 pub(crate) mod intent;
 mod lease;
 mod recover;
@@ -28,6 +29,8 @@ pub(crate) mod storage_fs;
 mod undo;
 mod validate;
 
+use crate::delta::Removed;
+use crate::version::ObjectKind;
 use crate::workspace::{Committer, Inner};
 use crate::{Delta, Workspace};
 use apply::Work;
@@ -84,6 +87,9 @@ pub struct Abilities {
     /// Whether it is known that a file is open for writing; else it is replaced all the
     /// same, and what is written later is kept aside.
     pub leases: bool,
+    /// Whether a directory can be moved in one step; else what is in it is moved one by
+    /// one.
+    pub directories: bool,
 }
 
 /// Where a staged object takes attributes from that a delta does not have.
@@ -116,6 +122,7 @@ impl Workspace {
             slots_in_state: probes.place == SlotPlace::State,
             exchange: probes.exchange,
             leases: probes.leases,
+            directories: probes.directories,
         })
     }
 
@@ -153,11 +160,25 @@ impl Workspace {
         let found = validate::validate(inner, delta)?;
         reads?;
         let Probes {
-            place, exchange, ..
+            place,
+            exchange,
+            directories,
+            ..
         } = committer.probes(inner)?;
+        let moves = |removed: &Removed| {
+            removed.moved_to.is_some() && removed.pre.kind == ObjectKind::Directory
+        };
+        let expanded = match !directories && delta.removed().iter().any(moves) {
+            true => Some(expand::expand(inner, delta, likes)?),
+            false => None,
+        };
+        let (plan, likes, found) = match &expanded {
+            Some((plan, likes)) => (plan, likes, validate::validate(inner, plan)?),
+            None => (delta, likes, found),
+        };
         let directory = committer.next_directory();
         let work = Work::new(&*inner.storage, slots::root(place).join(&directory));
-        let prepared = prepare(inner, delta, &found, likes, exchange, &work)
+        let prepared = prepare(inner, plan, &found, likes, exchange, &work)
             .and_then(|staged| wait_for_git(inner).map(|()| staged))
             .and_then(|staged| {
                 let intent = Intent {
@@ -184,7 +205,7 @@ impl Workspace {
         };
 
         let mut stage_again = |operation: &mut Operation| {
-            stage::stage_again(inner, delta, &found, likes, &work.slots, operation)
+            stage::stage_again(inner, plan, &found, likes, &work.slots, operation)
                 .map(|more| holds.extend(more))
         };
         let applied =
@@ -293,7 +314,8 @@ fn apply_recorded(
         .iter_mut()
         .try_for_each(|operation| apply_staged(work, operation, stage_again));
     let Err(error) = applied else {
-        follow(inner, intent);
+        let (removed, moved) = delta.moves();
+        inner.entries.follow(&removed, &moved);
         delta.verify(inner);
         return Ok(());
     };

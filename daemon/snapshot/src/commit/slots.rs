@@ -52,12 +52,15 @@ pub(crate) struct Probes {
     pub(crate) exchange: bool,
     /// Whether it is known who has a file open for writing.
     pub(crate) leases: bool,
+    /// Whether every directory can be moved.
+    pub(crate) directories: bool,
 }
 
 /// Finds a place for slots on the workspace's mount: the state directory, so that the
 /// workspace stays clean, else `.forerun`; and tries what can be done there.
 pub(crate) fn probe(storage: &dyn Storage) -> Result<Probes, CommitError> {
     let failed = |error| CommitError::of_io(STAGING, ".", error);
+    let directories = storage.moves_directories().map_err(failed)?;
     let state = root(SlotPlace::State);
     let workspace = Location::workspace("");
     let in_state = storage.make_own_directory(&state).is_ok()
@@ -67,6 +70,7 @@ pub(crate) fn probe(storage: &dyn Storage) -> Result<Probes, CommitError> {
             place: SlotPlace::State,
             exchange,
             leases,
+            directories,
         });
     }
     let slots = root(SlotPlace::Workspace);
@@ -80,6 +84,7 @@ pub(crate) fn probe(storage: &dyn Storage) -> Result<Probes, CommitError> {
         place: SlotPlace::Workspace,
         exchange,
         leases,
+        directories,
     })
 }
 

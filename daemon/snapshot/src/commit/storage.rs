@@ -133,6 +133,12 @@ pub trait Storage: Send + Sync {
     /// See [`Storage::observe`].
     fn same_mount(&self, a: &Location, b: &Location) -> io::Result<bool>;
 
+    /// Whether every directory can be moved; else it has to be made anew.
+    ///
+    /// # Errors
+    /// See [`Storage::observe`].
+    fn moves_directories(&self) -> io::Result<bool>;
+
     /// Makes a directory and what is missing above it, for nobody but us. Fine if it
     /// exists.
     ///

@@ -25,6 +25,9 @@ const XATTR_BYTES_MAX: usize = 64 << 10;
 /// Attributes that the kernel or a security module gives a new file by itself.
 const XATTRS_NOT_COPIED: [&[u8]; 2] = [b"security.selinux", b"security.evm"];
 
+/// `OVERLAYFS_SUPER_MAGIC`.
+const OVERLAYFS: u64 = 0x794c_7630;
+
 /// The workspace's directory and its slots in the state directory.
 pub(crate) struct FsStorage {
     workspace: OwnedFd,
@@ -262,6 +265,11 @@ impl Storage for FsStorage {
             Ok((statx.stx_mnt_id, statx.stx_dev_major, statx.stx_dev_minor))
         };
         Ok(identity(a)? == identity(b)?)
+    }
+
+    /// overlayfs moves no directory of a lower layer, and nothing shows where one lies.
+    fn moves_directories(&self) -> io::Result<bool> {
+        Ok(rustix::fs::fstatfs(&self.workspace)?.f_type as u64 != OVERLAYFS)
     }
 
     fn make_own_directory(&self, at: &Location) -> io::Result<()> {

@@ -460,7 +460,8 @@ fn expect(recorded: &Recorded) -> Pre {
     }
 }
 
-fn as_found(version: Version) -> Pre {
+/// Whatever it holds, as long as it is that version.
+pub(super) fn as_found(version: Version) -> Pre {
     Pre {
         kind: version.kind,
         version: Some(version),

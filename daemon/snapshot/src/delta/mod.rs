@@ -203,6 +203,18 @@ impl Delta {
         &self.parts.placed
     }
 
+    /// Base paths that it removes, and those that it moves, from and to.
+    pub(crate) fn moves(&self) -> (Vec<&str>, Vec<(&str, &str)>) {
+        let (mut removed, mut moved) = (Vec::new(), Vec::new());
+        for Removed { path, moved_to, .. } in self.removed() {
+            match moved_to {
+                Some(to) => moved.push((path.as_str(), to.as_str())),
+                None => removed.push(path.as_str()),
+            }
+        }
+        (removed, moved)
+    }
+
     /// Compares what the step saw with what the base holds now. A step that saw something
     /// else is executed again, except where it would then overwrite or remove what
     /// somebody made, without having looked at it: that is for a person to decide.

@@ -1,7 +1,8 @@
 //! What a commit leaves behind, and what the snapshots that were there before it see.
 
-use crate::support::{MemoryLog, Paths, Scratch, branch_manifest, manifest, settle};
-use forerun_snapshot::{Inode, IntentState, Recovery, Snapshot, Timestamp};
+use crate::mounts;
+use crate::support::{MemoryLog, Paths, Scratch, branch_manifest, manifest, settle, tell};
+use forerun_snapshot::{Inode, IntentState, OpenOptions, Recovery, Snapshot, Timestamp, Workspace};
 use forerun_types::{ChangeKind, PathChange};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -443,4 +444,44 @@ fn a_file_with_names_beyond_the_commit_is_shared() {
     assert_eq!(shared(&["inside-1", "inside-2"]), [] as [&str; 0]);
     assert_eq!(shared(&["outside", "own"]), ["outside"]);
     assert_eq!(fs::read(store.path().join("package")).expect("reads"), b"3");
+}
+
+#[test]
+fn a_directory_that_an_overlay_can_not_move_is_moved_all_the_same() {
+    let fill = |lower: &std::path::Path| {
+        fs::create_dir_all(lower.join("work/dir/deep")).expect("makes");
+        fs::write(lower.join("work/dir/file"), "lower").expect("writes");
+        fs::write(lower.join("work/dir/deep/file"), "lower").expect("writes");
+    };
+    let mounted = match mounts::Mounted::over("overlay", fill) {
+        Ok(mounted) => mounted,
+        Err(reason) => return tell(&format!("SKIPPED: no overlay can be mounted: {reason}")),
+    };
+    let root = mounted.path().join("work");
+    let refused = fs::rename(root.join("dir"), root.join("new")).expect_err("is in a lower layer");
+    assert_eq!(refused.kind(), std::io::ErrorKind::CrossesDevices);
+    let state = tempfile::tempdir_in(mounted.path()).expect("a temporary directory");
+    let options = OpenOptions {
+        state_dir: state.path().to_owned(),
+        masks: Vec::new(),
+    };
+    let workspace = Workspace::open(&root, &options).expect("opens");
+    let log = MemoryLog::default();
+    let mut branch = workspace.snapshot().branch();
+    branch.mv("dir", "new").expect("renames");
+    branch.put("new/deep/file", "changed").expect("writes");
+    let (snapshot, delta) = branch.freeze().expect("freezes");
+    let mut above = snapshot.branch();
+    let file = above.resolve("new/file").expect("is there");
+    let before = manifest(&root);
+    let commit = workspace.commit(&delta, &log).expect("commits");
+    let after = branch_manifest(&mut snapshot.branch());
+    assert_eq!(manifest(&root), after);
+    assert_eq!(after["new/deep/file"].2, b"changed");
+    // Who was at work above it finds everything where it was.
+    assert_eq!(above.resolve("new/file").expect("is there"), file);
+    assert_eq!(above.get("new/file").expect("reads"), "lower");
+    let undo = workspace.undo(commit.id, false, &log).expect("undoes");
+    assert_eq!(undo.left, []);
+    assert_eq!(manifest(&root), before);
 }

@@ -360,7 +360,7 @@ impl Storage for Racing {
             false => self.inner.remove_directory(at),
         }
     }
-    crate::support::delegate!(inner: observe digest read read_link list is_writable same_mount lease
+    crate::support::delegate!(inner: observe digest read read_link list is_writable same_mount moves_directories lease
         make_own_directory make_directory write_file make_symlink link set_times remove_file
         sync_directory sync_all);
 }

@@ -2,7 +2,7 @@
 //! stopped as well, leaves the tree from before or the one from after, bit for bit.
 
 use crate::ops::{self, OpenNodes};
-use crate::power::{Power, Stopping, StoppingLog, WithoutExchange};
+use crate::power::{Lesser, Power, Stopping, StoppingLog};
 use crate::shapes::{base, shapes};
 use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, settle};
 use forerun_snapshot::{Branch, Delta, IntentState, Storage, Workspace};
@@ -23,14 +23,16 @@ struct Shape<'a> {
 enum Disk {
     Usual,
     WithoutExchange,
+    WithoutDirectoryMoves,
 }
 
 impl Disk {
     fn storage(self, inner: Arc<dyn Storage>) -> Arc<dyn Storage> {
-        match self {
-            Disk::Usual => inner,
-            Disk::WithoutExchange => Arc::new(WithoutExchange { inner }),
-        }
+        Arc::new(Lesser {
+            inner,
+            exchanges: !matches!(self, Disk::WithoutExchange),
+            moves_directories: !matches!(self, Disk::WithoutDirectoryMoves),
+        })
     }
 }
 
@@ -277,6 +279,16 @@ fn a_recovery_never_loses_what_a_person_did_after_the_crash() {
     }
 }
 
+#[test]
+fn directories_that_can_not_be_moved_are_made_anew_and_that_is_recovered_as_one() {
+    check(|_| true, false, Disk::WithoutDirectoryMoves);
+    check(
+        |name| name == "everything",
+        true,
+        Disk::WithoutDirectoryMoves,
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24),
@@ -299,7 +311,7 @@ proptest! {
             open.close_all(branch);
             branch.put("at-least-this", "x").expect("writes");
         };
-        for disk in [Disk::Usual, Disk::WithoutExchange] {
+        for disk in [Disk::Usual, Disk::WithoutExchange, Disk::WithoutDirectoryMoves] {
             Shape { name: "generated", base: &base, change: &change, disk }.check(false);
         }
     }

@@ -18,11 +18,17 @@ pub(crate) struct Mounted {
 impl Mounted {
     /// Mounts a file system of this kind, or says why that is not possible.
     pub(crate) fn new(kind: &str) -> Result<Mounted, String> {
+        Mounted::over(kind, |_| ())
+    }
+
+    /// As [`Mounted::new`], over what is put into the lower layer of an overlay.
+    pub(crate) fn over(kind: &str, fill: impl FnOnce(&Path)) -> Result<Mounted, String> {
         let parts = tempfile::tempdir().map_err(|error| error.to_string())?;
         let part = |name: &str| parts.path().join(name);
         for name in ["at", "lower", "upper", "work"] {
             fs::create_dir(part(name)).map_err(|error| error.to_string())?;
         }
+        fill(&part("lower"));
         let mut mount = Command::new("mount");
         match kind {
             "tmpfs" => drop(mount.args(["-t", kind, kind])),

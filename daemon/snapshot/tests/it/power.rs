@@ -3,7 +3,7 @@
 use crate::support::{MemoryLog, delegate};
 use forerun_snapshot::{
     Attributes, Hold, Intent, IntentLog, IntentLogError, IntentState, Kept, Lease, Location,
-    Observed, Storage, Timestamp,
+    Observed, Place, Storage, Timestamp,
 };
 use forerun_types::{CommitId, Digest};
 use std::io;
@@ -52,7 +52,7 @@ pub(crate) struct Stopping {
 }
 
 impl Storage for Stopping {
-    delegate!(inner: observe digest read read_link list is_writable same_mount lease);
+    delegate!(inner: observe digest read read_link list is_writable same_mount moves_directories lease);
 
     fn make_own_directory(&self, at: &Location) -> io::Result<()> {
         self.power.change(|| self.inner.make_own_directory(at))
@@ -124,21 +124,37 @@ impl Storage for Stopping {
     }
 }
 
-/// The storage of a file system that can not let files change places.
-pub(crate) struct WithoutExchange {
+/// The storage of a file system that can not let files change places, or that can not
+/// move directories.
+pub(crate) struct Lesser {
     pub(crate) inner: Arc<dyn Storage>,
+    pub(crate) exchanges: bool,
+    pub(crate) moves_directories: bool,
 }
 
-impl Storage for WithoutExchange {
+impl Storage for Lesser {
     delegate!(inner: observe digest read read_link list is_writable same_mount lease);
     delegate!(inner: make_own_directory make_directory write_file make_symlink link set_times);
     delegate!(inner: remove_file sync_directory sync_all);
 
-    fn rename(&self, from: &Location, to: &Location) -> io::Result<()> {
-        self.inner.rename(from, to)
+    fn moves_directories(&self) -> io::Result<bool> {
+        Ok(self.moves_directories)
     }
-    fn exchange(&self, _: &Location, _: &Location) -> io::Result<()> {
-        Err(rustix::io::Errno::INVAL.into())
+    fn rename(&self, from: &Location, to: &Location) -> io::Result<()> {
+        // What is staged is in no lower layer.
+        let is_in_lower = |at: &Location| {
+            at.place == Place::Workspace && self.inner.list(at).is_ok() && !self.moves_directories
+        };
+        match is_in_lower(from) {
+            true => Err(rustix::io::Errno::XDEV.into()),
+            false => self.inner.rename(from, to),
+        }
+    }
+    fn exchange(&self, a: &Location, b: &Location) -> io::Result<()> {
+        match self.exchanges {
+            true => self.inner.exchange(a, b),
+            false => Err(rustix::io::Errno::INVAL.into()),
+        }
     }
     fn remove_directory(&self, at: &Location) -> io::Result<()> {
         self.inner.remove_directory(at)

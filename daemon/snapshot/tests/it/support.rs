@@ -400,6 +400,7 @@ tapped! {
     list(at: &Location) -> Vec<Vec<u8>>;
     is_writable(at: &Location) -> bool;
     same_mount(a: &Location, b: &Location) -> bool;
+    moves_directories() -> bool;
     make_own_directory(at: &Location) -> ();
     make_directory(at: &Location, mode: u32, owner: Option<(u32, u32)>) -> ();
     write_file(
@@ -430,6 +431,7 @@ macro_rules! delegate {
     (@ $f:ident list) => { fn list(&self, at: &Location) -> io::Result<Vec<Vec<u8>>> { self.$f.list(at) } };
     (@ $f:ident is_writable) => { fn is_writable(&self, at: &Location) -> io::Result<bool> { self.$f.is_writable(at) } };
     (@ $f:ident same_mount) => { fn same_mount(&self, a: &Location, b: &Location) -> io::Result<bool> { self.$f.same_mount(a, b) } };
+    (@ $f:ident moves_directories) => { fn moves_directories(&self) -> io::Result<bool> { self.$f.moves_directories() } };
     (@ $f:ident make_own_directory) => { fn make_own_directory(&self, at: &Location) -> io::Result<()> { self.$f.make_own_directory(at) } };
     (@ $f:ident make_directory) => { fn make_directory(&self, at: &Location, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> { self.$f.make_directory(at, mode, owner) } };
     (@ $f:ident write_file) => { fn write_file(&self, at: &Location, len: u64, pieces: &mut forerun_snapshot::Pieces<'_>, attributes: &Attributes) -> io::Result<Box<dyn Hold>> { self.$f.write_file(at, len, pieces, attributes) } };

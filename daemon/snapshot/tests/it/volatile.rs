@@ -246,7 +246,7 @@ impl Hold for Watched {
 }
 
 impl Storage for Volatile {
-    delegate!(inner: observe digest read read_link list is_writable same_mount lease);
+    delegate!(inner: observe digest read read_link list is_writable same_mount moves_directories lease);
 
     fn make_own_directory(&self, at: &Location) -> io::Result<()> {
         if at.path.is_empty() {
