@@ -37,7 +37,7 @@
 //!
 //! Instead of `branch()`, of 100,000 files while other work ran: `cp -a` 5.5 s,
 //! `cp --reflink` (xfs) 5.7 s, `git worktree add` 6.2 s, mounting an overlay in a user
-//! namespace 8–12 ms.
+//! namespace 8–12 ms, `git stash` of 10 changed files 2.3 s.
 //!
 //! The first look-up of a path by a branch, and any whose answer changed, is resolved
 //! safely: `openat2`, `fstat` and `close` for each name that is not known yet. After
