@@ -312,6 +312,11 @@ impl Branch {
 
     /// Like [`Branch::lookup`], with `None` for a name that nothing visible has.
     fn find(&mut self, dir: Inode, name: &str) -> Result<Option<Inode>, FsError> {
+        name::check(name)?;
+        if let Some(now) = self.bound(dir, name)? {
+            self.pin_derived(dir, name, now);
+            return Ok(now);
+        }
         if let Some((known, _)) = self.recall(dir, name) {
             return Ok(Some(known.node));
         }
