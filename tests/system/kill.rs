@@ -220,8 +220,10 @@ async fn a_daemon_that_is_killed_anywhere_loses_nothing_and_shows_nothing_too_ea
         if !ended {
             assert_eq!(listed["state"], "interrupted", "{context}");
         }
-        // What a finished commit leaves for its undo, at most.
-        assert!(slots(&home) <= steps, "{context}: {} slots", slots(&home));
+        // What each finished commit leaves for its undo, and what one was staging that was
+        // not recorded: the next session on the workspace clears that.
+        let left = slots(&home);
+        assert!(left <= steps + 1, "{context}: {left} slots, {steps} steps");
         let now = (names(&home.path("state/forerun")), names(&home.path("tmp")));
         let scratches = names(&home.path("state/forerun/sandbox")).into_iter();
         let scratches = scratches.filter(|name| name.starts_with("scratch-"));
