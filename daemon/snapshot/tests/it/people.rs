@@ -468,8 +468,16 @@ fn sessions(
                 })
             })
             .collect();
+        /// Also if a person panics, or the sessions would go on for ever.
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let stop = Stop(&course.stop);
         people();
-        course.stop.store(true, Ordering::SeqCst);
+        drop(stop);
         let ended = running.into_iter().map(|session| session.join());
         ended.map(|session| session.expect("a session")).collect()
     })
