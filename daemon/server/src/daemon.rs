@@ -258,8 +258,9 @@ impl Daemon {
             let (step, undoes, commit_state) = (commit.step, commit.undoes, commit.state);
             let commit = commit.id;
             let said = |what: &dyn Fn(&EventKind) -> bool| events.iter().any(|e| what(&e.kind));
-            let has_failed = commit_state == Some(IntentState::Failed);
-            if record.commit != CommitMode::Step || undoes.is_some() || has_failed {
+            // Of a workspace that can not be opened now, nobody knows.
+            let is_in = !matches!(commit_state, None | Some(IntentState::Failed));
+            if record.commit != CommitMode::Step || undoes.is_some() || !is_in {
                 continue;
             }
             let verified = |kind: &EventKind| match kind {

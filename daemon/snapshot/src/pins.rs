@@ -253,10 +253,14 @@ impl Reads {
         check.stale
     }
 
-    /// Whether content of a file was shown.
+    /// Whether all the content of a file was shown.
     pub(crate) fn shows_content(&self, file: Inode) -> bool {
         let pins = &self.pins;
-        pins.chunks.contains_key(&file) || pins.derived.contains(&(file, Aspect::Content))
+        let is_whole = |chunks: &Chunks| {
+            chunks.digests.len() as u64 >= chunks.version.size.div_ceil(CHUNK_BYTES).max(1)
+        };
+        pins.chunks.get(&file).is_some_and(is_whole)
+            || pins.derived.contains(&(file, Aspect::Content))
     }
 
     /// What was seen, in canonical order of the paths as the branch saw them.

@@ -73,12 +73,16 @@ impl Work<'_> {
                 ..
             } => {
                 let (slot, at) = (self.slot(slot), Location::workspace(path));
-                self.storage.rename(&slot, &at).map_err(failed)?;
-                // Who removes slots may be at work in this one.
                 let contents = contents.as_deref().unwrap_or_default();
+                // Who removes slots may be at work in this one, and still be after that.
+                if !self.holds_all(&slot, contents).map_err(failed)? {
+                    return Err(not_staged(path));
+                }
+                self.storage.rename(&slot, &at).map_err(failed)?;
                 if self.holds_all(&at, contents).map_err(failed)? {
                     return Ok(());
                 }
+                super::slots::make(self.storage, &self.slots).map_err(failed)?;
                 self.storage.rename(&at, &slot).map_err(failed)?;
                 Err(not_staged(path))
             }
@@ -96,8 +100,8 @@ impl Work<'_> {
     }
 
     /// Takes one applied operation back, unless a person changed the object since; such
-    /// an object stays. Idempotent.
-    pub(super) fn take_back(&self, operation: &Operation) -> io::Result<()> {
+    /// an object stays. `is_moved` for what an operation before it parked. Idempotent.
+    pub(super) fn take_back(&self, operation: &Operation, is_moved: bool) -> io::Result<()> {
         match operation {
             Operation::Park { path, slot, .. } => {
                 let slot = self.slot(slot);
@@ -124,7 +128,10 @@ impl Work<'_> {
                 path,
                 post,
                 contents,
-            } => self.take_back_placed(path, &self.slot(slot), post, contents.as_deref()),
+            } => {
+                let slot = self.slot(slot);
+                self.take_back_placed(path, &slot, post, contents.as_deref(), is_moved)
+            }
             Operation::Exchange {
                 slot, path, post, ..
             } => {
@@ -228,10 +235,12 @@ impl Work<'_> {
         let at = Location::workspace(operation.path());
         let is_there = |slot: &str| Ok::<_, io::Error>(self.observe(&self.slot(slot))?.is_some());
         Ok(match operation {
-            Operation::Park { slot, .. } if !is_there(slot)? => {
+            Operation::Park { slot, replaced, .. } if !is_there(slot)? => {
+                let no_slots = self.observe(&self.slots)?.is_none();
                 match self.observe(&at)?.is_none() {
-                    true => Some(true),
-                    false => self.observe(&self.slots)?.is_none().then_some(false),
+                    // A person may have removed it; then it is not to be made again.
+                    true => (no_slots || !replaced).then_some(true),
+                    false => no_slots.then_some(false),
                 }
             }
             Operation::Exchange { slot, post, .. } if !is_there(slot)? => {
@@ -300,13 +309,15 @@ impl Work<'_> {
         slot: &Location,
         post: &Recorded,
         contents: Option<&[(String, Recorded)]>,
+        is_moved: bool,
     ) -> io::Result<()> {
         let at = Location::workspace(path);
         let ours = match contents {
-            None => self.is_same_object(&at, post)?,
+            // What is moved goes back as it is by now; what was staged only as it was.
+            None if is_moved => self.is_same_object(&at, post)?,
+            None => self.is(&at, post)?,
             Some(contents) => self.is(&at, post)? && self.holds_only(&at, contents)?,
         };
-        let is_staged_file = contents.is_none() && post.version.kind != ObjectKind::Directory;
         if !ours || self.storage.observe(slot)?.is_some() {
             return Ok(());
         }
@@ -314,8 +325,9 @@ impl Work<'_> {
         // Look again: what was added between the look and the rename goes back with it.
         let still = match contents {
             Some(contents) => self.holds_only(slot, contents)?,
-            None if is_staged_file => self.is_same_object(slot, post)?,
-            None => true,
+            None if post.version.kind == ObjectKind::Directory => true,
+            None if is_moved => self.is_same_object(slot, post)?,
+            None => self.is(slot, post)?,
         };
         if !still {
             lenient(self.storage.rename(slot, &at))?;

@@ -105,16 +105,32 @@ impl Workspace {
         let kept = self.flush(log)?;
         let inner = &*self.inner;
         let mut committer = inner.lock_committer();
-        finish_failed(inner, &mut committer, log)?;
+        let kept = kept.into_iter().map(|(id, kept)| (Some(id), kept));
         let mut recovery = Recovery {
-            kept: kept
-                .into_iter()
-                .map(|(id, kept)| (Some(id), kept))
-                .collect(),
+            kept: kept.collect(),
             ..Recovery::default()
         };
+        let done = self.recover_into(&mut recovery, &mut committer, log);
+        if let Err(error) = done {
+            // To be told by the next one.
+            let kept = recovery.kept.into_iter();
+            let kept = kept.filter_map(|(id, copy)| Some((id?, copy)));
+            committer.backlog.kept.extend(kept);
+            return Err(error);
+        }
+        Ok(recovery)
+    }
+
+    fn recover_into(
+        &self,
+        recovery: &mut Recovery,
+        committer: &mut Committer,
+        log: &dyn IntentLog,
+    ) -> Result<(), CommitError> {
+        let inner = &*self.inner;
+        finish_failed(inner, committer, log)?;
         if committer.recovered {
-            return Ok(recovery);
+            return Ok(());
         }
         let mut unfinished = log.unfinished(self.path())?;
         unfinished.retain(|(id, intent)| {
@@ -162,7 +178,7 @@ impl Workspace {
                 .extend(slots::clear_orphans(&*inner.storage, place, log)?);
         }
         committer.recovered = true;
-        Ok(recovery)
+        Ok(())
     }
 
     /// Drops what is kept to undo commits, as far as it is more than that.

@@ -6,6 +6,7 @@ use super::Like;
 use super::error::CommitError;
 use super::storage::Location;
 use super::undo::as_found;
+use super::validate::conflict;
 use crate::Delta;
 use crate::delta::{Placed, Removed, What};
 use crate::name;
@@ -72,8 +73,11 @@ impl Expansion<'_> {
         let at = Location::workspace(from);
         let failed = |error| CommitError::of_io("list", from, error);
         if let Some(found) = storage.observe(&at).map_err(failed)? {
-            let mode = Like::Mode(found.version.mode);
-            self.likes.entry(to.to_owned()).or_insert(mode);
+            let like = Like::Directory {
+                mode: found.version.mode,
+                owner: Some((found.uid, found.gid)),
+            };
+            self.likes.entry(to.to_owned()).or_insert(like);
         }
         let times = match self.placed.get(to) {
             Some(What::Moved { times, .. }) => *times,
@@ -88,6 +92,12 @@ impl Expansion<'_> {
                     .to_owned(),
             })?;
             let path = name::join(from, &name);
+            if name::is_masked(&name) {
+                return Err(CommitError::Unwritable {
+                    path,
+                    reason: "its file system can not move the directory that it is in".to_owned(),
+                });
+            }
             if !self.gone.contains(&path) {
                 self.entry(path, name::join(to, &name))?;
             }
@@ -107,13 +117,20 @@ impl Expansion<'_> {
                 None
             }
             // Another version of it takes the place that it would be moved to.
-            Some(What::File { replaces, .. } | What::Symlink { replaces, .. }) => {
+            Some(What::File { replaces, .. } | What::Symlink { replaces, .. })
+                if replaces.is_some() =>
+            {
                 pre = replaces.take().unwrap_or(pre);
                 let like = Like::File(at);
                 self.likes.entry(to).or_insert(like);
                 None
             }
-            _ => {
+            // It was not there a moment ago, when the delta was validated.
+            Some(_) => {
+                let expected = "nothing".to_owned();
+                return Err(conflict(&to, expected, Some(&found.version)));
+            }
+            None => {
                 let what = What::Moved {
                     from: from.clone(),
                     times: None,

@@ -97,8 +97,11 @@ pub struct Abilities {
 enum Like {
     /// Owner, extended attributes and access lists of this file.
     File(Location),
-    /// Permission bits of a directory.
-    Mode(u32),
+    /// Permission bits, owner and group of a directory.
+    Directory {
+        mode: u32,
+        owner: Option<(u32, u32)>,
+    },
 }
 
 impl Committer {
@@ -152,13 +155,22 @@ impl Workspace {
         let mut committer = inner.lock_committer();
         finish_failed(inner, &mut committer, log)?;
 
-        let reads = delta.check_reads(inner);
-        if let Err(error @ CommitError::Stale(_)) = reads {
-            return Err(error);
-        }
-        // Of a conflict, this names the cause.
-        let found = validate::validate(inner, delta)?;
-        reads?;
+        // Validation names the cause of a conflict, and finds those of which no read tells.
+        let found = match (delta.check_reads(inner), validate::validate(inner, delta)) {
+            (Err(CommitError::Stale(_)), Err(error @ CommitError::Conflict { .. }))
+                if error
+                    .path()
+                    .is_some_and(|path| delta.changes_unread_at(path)) =>
+            {
+                return Err(error);
+            }
+            (Err(stale @ CommitError::Stale(_)), _) => return Err(stale),
+            (reads, found) => {
+                let found = found?;
+                reads?;
+                found
+            }
+        };
         let Probes {
             place,
             exchange,

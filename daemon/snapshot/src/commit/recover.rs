@@ -11,6 +11,7 @@ use super::error::CommitError;
 use super::intent::{Intent, Operation, Recorded};
 use super::storage::Location;
 use super::validate::conflict;
+use crate::name;
 use std::collections::{HashMap, HashSet};
 use std::io;
 
@@ -114,7 +115,13 @@ impl Work<'_> {
         let placed = intent.placed_slots();
         for operation in &intent.operations {
             let path = operation.path();
-            let was_changed_later = later.iter().any(|later| later.changed.contains(path));
+            // Of a path in a directory that was moved since, nothing is known, either.
+            let above = std::iter::successors(Some(path), |path| {
+                (!path.is_empty()).then(|| name::split(path).0)
+            });
+            let was_changed_later = above
+                .into_iter()
+                .any(|path| later.iter().any(|later| later.changed.contains(path)));
             // Times differ as soon as anything was changed in the directory.
             let tells_nothing = matches!(operation, Operation::SetTimes { .. });
             if was_changed_later || tells_nothing {
@@ -134,9 +141,14 @@ impl Work<'_> {
     /// Takes everything back that took place.
     pub(super) fn roll_back(&self, intent: &Intent) -> Result<(), CommitError> {
         let placed = intent.placed_slots();
+        let parked: HashSet<_> = intent.parked_slots().collect();
         for operation in intent.operations.iter().rev() {
             let path = operation.path();
             let failed = |error| CommitError::of_io("restore", path, error);
+            let is_moved = match operation {
+                Operation::Place { slot, .. } => parked.contains(slot.as_str()),
+                _ => false,
+            };
             match (
                 self.classify(&placed, operation).map_err(failed)?,
                 operation,
@@ -151,7 +163,7 @@ impl Work<'_> {
                     self.swap_back(&at, &slot, &post.version).map_err(failed)?;
                 }
                 (Class::Done | Class::Displaced, operation) => {
-                    self.take_back(operation).map_err(failed)?;
+                    self.take_back(operation, is_moved).map_err(failed)?;
                 }
                 (Class::Pending | Class::Blocked | Class::Unknown, _) => {}
             }

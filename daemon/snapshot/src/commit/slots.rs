@@ -484,7 +484,7 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
 }
 
 impl Intent {
-    fn parked_slots(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn parked_slots(&self) -> impl Iterator<Item = &str> {
         self.operations
             .iter()
             .filter_map(|operation| match operation {

@@ -85,13 +85,14 @@ pub(super) fn stage_again(
     for (path, like) in likes {
         let is_there = match like {
             Like::File(at) => storage.observe(at).map_err(failed)?.is_some(),
-            Like::Mode(_) => true,
+            Like::Directory { .. } => true,
         };
         if is_there {
             left.insert(path.clone(), like.clone());
         }
     }
     let mut stage = Stage::new(inner, found, &left, directory);
+    stage.again = true;
     let top = directory.join(slot);
     slots::make(storage, directory)
         .and_then(|()| slots::clear_staging(storage, &top))
@@ -138,6 +139,8 @@ struct Stage<'a> {
     directory: &'a Location,
     /// Whether files can change places in one step.
     exchange: bool,
+    /// Whether this was staged before.
+    again: bool,
     slots: usize,
     /// Slots of objects that are moved, by their path before.
     parked: HashMap<&'a str, String>,
@@ -169,6 +172,7 @@ impl<'a> Stage<'a> {
             likes,
             directory,
             exchange: true,
+            again: false,
             slots: 0,
             parked: HashMap::new(),
             trees: HashMap::new(),
@@ -322,7 +326,11 @@ impl<'a> Stage<'a> {
                 }
                 let like = match (self.likes.get(path), self.found.replaced.get(path)) {
                     (Some(Like::File(at)), _) => Some(at.clone()),
-                    (_, Some((at, pre))) if pre.version.kind == ObjectKind::File => {
+                    // Staged again, it may be away already.
+                    (_, Some((at, pre)))
+                        if pre.version.kind == ObjectKind::File
+                            && (!self.again || storage.observe(at).map_err(failed)?.is_some()) =>
+                    {
                         Some(at.clone())
                     }
                     _ => None,
@@ -344,11 +352,11 @@ impl<'a> Stage<'a> {
                 storage.make_symlink(at, target, times).map_err(failed)
             }
             What::Directory { .. } => {
-                let mode = match self.likes.get(path) {
-                    Some(Like::Mode(mode)) => *mode,
-                    _ => self.inner.default_modes.1,
+                let (mode, owner) = match self.likes.get(path) {
+                    Some(Like::Directory { mode, owner }) => (*mode, *owner),
+                    _ => (self.inner.default_modes.1, None),
                 };
-                storage.make_directory(at, mode, None).map_err(failed)
+                storage.make_directory(at, mode, owner).map_err(failed)
             }
             What::Moved { .. } | What::Times { .. } => Err(unplanned(path)),
         }

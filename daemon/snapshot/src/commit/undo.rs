@@ -190,8 +190,11 @@ impl<'a> Inverse<'a> {
             } => self.bring_back(&before(moves, path), slot, pre, Some(expect(post)))?,
             Operation::Rmdir { path, pre } => {
                 let what = What::Directory { times: None };
-                let mode = pre.recorded.version.mode;
-                self.likes.insert(path.clone(), Like::Mode(mode));
+                let like = Like::Directory {
+                    mode: pre.recorded.version.mode,
+                    owner: Some((pre.uid, pre.gid)),
+                };
+                self.likes.insert(path.clone(), like);
                 let path = path.clone();
                 self.placed.push(Placed { path, what });
             }

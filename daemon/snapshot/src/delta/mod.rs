@@ -248,6 +248,22 @@ impl Delta {
         Err(stale)
     }
 
+    /// Whether the step puts something at a path of the version after, or takes something
+    /// away there, without having been shown what is there.
+    pub(crate) fn changes_unread_at(&self, path: &str) -> bool {
+        let unread = |what: &What| match what {
+            What::File { replaces, .. } | What::Symlink { replaces, .. } => {
+                replaces.as_ref().is_none_or(|pre| !pre.read)
+            }
+            What::Moved { .. } | What::Directory { .. } => true,
+            What::Times { .. } => false,
+        };
+        let mut placed = self.placed().iter();
+        let mut removed = self.removed().iter();
+        placed.any(|placed| placed.path == path && unread(&placed.what))
+            || removed.any(|removed| name::is_below(path, &removed.path))
+    }
+
     /// Where the step puts something or takes something away without having been shown
     /// what is there, by the paths of the version before.
     fn changes_unread(&self) -> HashSet<String> {
@@ -260,10 +276,16 @@ impl Delta {
             What::File { replaces, .. } | What::Symlink { replaces, .. } => {
                 replaces.as_ref().is_none_or(|pre| !pre.read)
             }
-            What::Moved { .. } => true,
-            What::Directory { .. } | What::Times { .. } => false,
+            // Of what is placed in a new directory, that is all that was looked up.
+            What::Moved { .. } | What::Directory { .. } => true,
+            What::Times { .. } => false,
         });
-        let removed = self.removed().iter().map(|removed| removed.path.clone());
+        // Who lists a directory and removes what is in it would remove more now.
+        let removed = self.removed().iter().flat_map(|Removed { path, .. }| {
+            let (directory, _) = name::split(path);
+            let directory = if directory.is_empty() { "." } else { directory };
+            [path.clone(), directory.to_owned()]
+        });
         placed
             .filter_map(|placed| path_before(&by_path, &placed.path))
             .chain(removed)

@@ -286,11 +286,29 @@ fn a_branch_of_any_tree_behaves_like_a_directory_and_so_does_its_commit() {
 #[test]
 fn programs_that_failed_once_pass() {
     use Op::{
-        Commit, CommitBelow, Freeze, Link, Mkdir, Rename, Renew, Rmdir, SetLen, Touch, Write,
+        Commit, CommitBelow, Freeze, Link, Mkdir, Rename, Renew, Restart, Rmdir, SetLen, Touch,
+        Write,
     };
     let private = |path: &str| Extra::Directory(path.into(), 0o700);
     let mv = |from: &str, to: &str| Rename(from.into(), to.into());
-    let programs: [(bool, Vec<Extra>, Vec<Op>); 6] = [
+    let programs: [(bool, Vec<Extra>, Vec<Op>); 7] = [
+        // A later commit moved what an earlier one had moved back under its first path.
+        (
+            false,
+            vec![
+                Extra::Symlink("c/b".into(), "a".into()),
+                Extra::File("a/a/a".into(), Vec::new(), 0o644),
+            ],
+            vec![
+                mv("c/b", "a/a/b"),
+                Rmdir("c".into()),
+                Commit,
+                mv("a/a", "c"),
+                Freeze,
+                Commit,
+                Restart,
+            ],
+        ),
         // The new directory got the mode of the old one.
         (false, vec![private("d")], vec![Renew("d".into())]),
         (

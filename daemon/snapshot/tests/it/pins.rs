@@ -525,6 +525,69 @@ fn what_a_step_made_where_somebody_else_made_something_is_a_conflict() {
 }
 
 #[test]
+fn what_a_step_would_overwrite_if_it_ran_again_is_never_only_stale() {
+    let conflict = |refused: Option<(&'static str, String)>| {
+        assert_eq!(
+            refused.as_ref().map(|it| it.0),
+            Some("conflict"),
+            "{refused:?}"
+        );
+    };
+    // In a directory that both made.
+    conflict(refused(
+        |branch| {
+            branch.mkdir("made").expect("makes");
+            branch.put("made/file", "by the agent").expect("writes");
+        },
+        |root| {
+            fs::create_dir(root.join("made")).expect("makes");
+            fs::write(root.join("made/file"), "by a person").expect("writes");
+        },
+    ));
+    // Beside a read that is stale for another reason, a large file that was cut unread.
+    let large = |root: &Path| fs::write(root.join("large"), vec![7; 300_000]).expect("writes");
+    let scratch = Scratch::new();
+    seed(scratch.path());
+    large(scratch.path());
+    let workspace = scratch.open();
+    let mut branch = workspace.snapshot().branch();
+    branch.get("a").expect("reads");
+    let node = branch.resolve("large").expect("is there");
+    branch.set_len(node, 0).expect("cuts");
+    let (_, delta) = branch.freeze().expect("freezes");
+    fs::write(scratch.path().join("a"), "by a person").expect("writes");
+    fs::write(scratch.path().join("large"), vec![8; 300_000]).expect("writes");
+    let error = workspace.commit(&delta, &MemoryLog::default());
+    assert_eq!(error.expect_err("is refused").code(), "conflict");
+    // All that a step found in a directory, and what it would find now.
+    conflict(refused(
+        |branch| {
+            let dir = branch.resolve("b").expect("is there");
+            let entries = branch.list(dir).expect("lists");
+            for entry in entries.iter().filter(|it| it.kind == NodeKind::File) {
+                branch.rm(&format!("b/{}", entry.name)).expect("removes");
+            }
+        },
+        |root| fs::write(root.join("b/new"), "by a person").expect("writes"),
+    ));
+}
+
+#[test]
+fn who_read_the_start_of_a_file_did_not_read_what_a_person_changed_at_its_end() {
+    let scratch = Scratch::new();
+    scratch.write("file", &"x".repeat(200_000));
+    let workspace = scratch.open();
+    let mut branch = workspace.snapshot().branch();
+    let node = branch.resolve("file").expect("is there");
+    branch.read(node, 0, &mut [0; 100]).expect("reads");
+    branch.put("file", "by the agent").expect("writes");
+    let (_, delta) = branch.freeze().expect("freezes");
+    scratch.write("file", &("x".repeat(199_990) + "a person.."));
+    let error = workspace.commit(&delta, &MemoryLog::default());
+    assert_eq!(error.expect_err("is refused").code(), "conflict");
+}
+
+#[test]
 fn the_read_set_has_a_digest_that_neither_order_nor_repetition_changes() {
     let scratch = Scratch::new();
     seed(scratch.path());
