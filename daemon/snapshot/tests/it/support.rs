@@ -7,7 +7,7 @@ use forerun_snapshot::{
     Timestamp, Workspace,
 };
 use forerun_types::{CommitId, Digest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -140,6 +140,8 @@ pub(crate) fn manifest(root: &Path) -> Manifest {
 #[derive(Default)]
 pub(crate) struct MemoryLog {
     pub(crate) intents: Mutex<Vec<(String, Option<IntentState>)>>,
+    /// By the directory of their slots.
+    owners: Mutex<HashMap<String, CommitId>>,
     pub(crate) fail_marks: AtomicBool,
 }
 
@@ -155,7 +157,13 @@ impl IntentLog for MemoryLog {
         let json = serde_json::to_string(intent).map_err(IntentLogError::new)?;
         let mut intents = self.intents.lock().expect("not poisoned");
         intents.push((json, None));
-        Ok(CommitId(intents.len() as u64))
+        let id = CommitId(intents.len() as u64);
+        let directory = intent.directory().to_owned();
+        self.owners
+            .lock()
+            .expect("not poisoned")
+            .insert(directory, id);
+        Ok(id)
     }
 
     fn mark(&self, commits: &[CommitId], state: IntentState) -> Result<(), IntentLogError> {
@@ -193,10 +201,8 @@ impl IntentLog for MemoryLog {
     }
 
     fn owner(&self, directory: &str) -> Result<Option<CommitId>, IntentLogError> {
-        let intents = self.intents.lock().expect("not poisoned");
-        let named = format!("\"directory\":\"{directory}\"");
-        let found = intents.iter().position(|(json, _)| json.contains(&named));
-        Ok(found.map(|index| CommitId(index as u64 + 1)))
+        let owners = self.owners.lock().expect("not poisoned");
+        Ok(owners.get(directory).copied())
     }
 
     fn kept(&self, _: &Path) -> Result<Vec<Kept>, IntentLogError> {
