@@ -25,13 +25,14 @@
 //!
 //! | | measured | wanted |
 //! |---|---|---|
-//! | `std::fs::metadata` at depth 3, for comparison | 0.46 µs | |
-//! | look-up with attributes at depth 3, base file, by path | 0.9–1.07 × metadata | 1.1 × |
-//! | the same, changed file | 0.86 × metadata | less than 1 × |
-//! | base file, one name after another, then the attributes | 5.2 × metadata | |
-//! | `branch()` over 100,000 files; 0, 1,000, 100,000 nodes changed | 0.11, 0.15, 0.14 µs | 0.2 µs |
-//! | drop 100 changed files of 4 KiB at 100,000 nodes | 23 µs, 21 µs of processor time | 30 µs |
-//! | freeze 10 changed files of 4 KiB, hashing included | 34 µs | 50 µs |
+//! | `std::fs::metadata` at depth 3, for comparison | 0.46–0.58 µs | |
+//! | look-up with attributes at depth 3, base file, by path | 0.86–1.07 × metadata | 1.1 × |
+//! | the same, changed file | 0.86–0.89 × metadata | less than 1 × |
+//! | base file, one name after another, then the attributes | 4.7–5.2 × metadata | |
+//! | the same, changed file | 0.65 × metadata | |
+//! | `branch()` over 100,000 files; 0, 1,000, 100,000 nodes changed | 0.10, 0.15, 0.13 µs | 0.2 µs |
+//! | drop 100 changed files of 4 KiB at 100,000 nodes | 18–23 µs, 21 µs of processor time | 30 µs |
+//! | freeze 10 changed files of 4 KiB, hashing included | 34–38 µs | 50 µs |
 //! | change one byte of a file of 1 GiB | 11 µs | |
 //! | open a workspace of 100,000 files | 0.02 ms | 5 ms |
 //!
