@@ -98,7 +98,7 @@ pub(crate) struct Pre {
     pub(crate) mode: Option<u32>,
     /// Its content, if that is at hand: for showing what changed.
     pub(crate) old: Option<Content>,
-    /// Whether the step was shown content of it. Not known of a delta that was read from
+    /// Whether the step was shown all its content. Not known of a delta that was read from
     /// bytes.
     pub(crate) read: bool,
 }
@@ -226,41 +226,26 @@ impl Delta {
             Some(pins) => pins.changed(inner),
             None => return Ok(()),
         };
-        if stale.is_empty() {
+        let Some(first) = stale.first() else {
             return Ok(());
-        }
+        };
         let unread = self.changes_unread();
-        let stale = stale
-            .iter()
-            .find(|stale| unread.contains(&stale.path))
-            .map_or_else(
-                || CommitError::Stale(stale[0].clone()),
-                |Stale {
-                     path,
-                     expected,
-                     found,
-                 }| CommitError::Conflict {
-                    path: path.clone(),
-                    expected: expected.clone(),
-                    found: found.clone(),
-                },
-            );
-        Err(stale)
+        Err(match stale.iter().find(|it| unread.contains(&it.path)) {
+            Some(lost) => CommitError::Conflict {
+                path: lost.path.clone(),
+                expected: lost.expected.clone(),
+                found: lost.found.clone(),
+            },
+            None => CommitError::Stale(first.clone()),
+        })
     }
 
     /// Whether the step puts something at a path of the version after, or takes something
     /// away there, without having been shown what is there.
     pub(crate) fn changes_unread_at(&self, path: &str) -> bool {
-        let unread = |what: &What| match what {
-            What::File { replaces, .. } | What::Symlink { replaces, .. } => {
-                replaces.as_ref().is_none_or(|pre| !pre.read)
-            }
-            What::Moved { .. } | What::Directory { .. } => true,
-            What::Times { .. } => false,
-        };
         let mut placed = self.placed().iter();
         let mut removed = self.removed().iter();
-        placed.any(|placed| placed.path == path && unread(&placed.what))
+        placed.any(|placed| placed.path == path && placed.what.is_unread())
             || removed.any(|removed| name::is_below(path, &removed.path))
     }
 
@@ -272,14 +257,8 @@ impl Delta {
             .iter()
             .map(|placed| (placed.path.as_str(), placed))
             .collect();
-        let placed = self.placed().iter().filter(|placed| match &placed.what {
-            What::File { replaces, .. } | What::Symlink { replaces, .. } => {
-                replaces.as_ref().is_none_or(|pre| !pre.read)
-            }
-            // Of what is placed in a new directory, that is all that was looked up.
-            What::Moved { .. } | What::Directory { .. } => true,
-            What::Times { .. } => false,
-        });
+        let placed = self.placed().iter();
+        let placed = placed.filter(|placed| placed.what.is_unread());
         // Who lists a directory and removes what is in it would remove more now.
         let removed = self.removed().iter().flat_map(|Removed { path, .. }| {
             let (directory, _) = name::split(path);
@@ -319,6 +298,18 @@ impl What {
         match self {
             What::File { replaces, .. } | What::Symlink { replaces, .. } => replaces.as_ref(),
             _ => None,
+        }
+    }
+
+    /// Whether it is put where the step was not shown all that is there.
+    fn is_unread(&self) -> bool {
+        match self {
+            What::File { replaces, .. } | What::Symlink { replaces, .. } => {
+                replaces.as_ref().is_none_or(|pre| !pre.read)
+            }
+            // Of what is placed in a new directory, that is all that was looked up.
+            What::Moved { .. } | What::Directory { .. } => true,
+            What::Times { .. } => false,
         }
     }
 
