@@ -14,7 +14,7 @@ use crate::commit::CommitError;
 use crate::commit::intent::TimesOf;
 use crate::content::Content;
 use crate::name;
-use crate::pins::{READS_DOMAIN, Reads, Stale};
+use crate::pins::{READS_DOMAIN, Reads};
 use crate::seen::Lineage;
 use crate::version::{ObjectKind, Version};
 use crate::workspace::Inner;
