@@ -4,20 +4,21 @@
 //!
 //! On the disk that the target directory is on. `cargo bench -p forerun-journal`
 //!
-//! Linux 6.18, a VM of 2 vCPUs whose processors and disk others used, too; ratios of
-//! medians, each of one run, over seven runs. Wanted is 2 × at most.
+//! Linux 6.18, a VM of 2 vCPUs whose disk others used, too; ratios of medians, each of
+//! one run, over seven runs (1,000 files, and in memory: over earlier ones). Wanted is
+//! 2 × at most.
 //!
 //! | | by hand | commit |
 //! |---|---|---|
-//! | 1 file, ext4 on the disk | 0.6–7 ms | 1.3–3.0 ×, **not always met** |
+//! | 1 file, ext4 on the disk | 0.7–0.8 ms | 1.0–1.7 × |
 //! | 1,000 files, ext4 on the disk | 80–300 ms | 0.5–1.3 × |
 //! | 1 file, ext4 in memory | 0.1–0.3 ms | 1.4–3.6 × |
 //! | 1,000 files, ext4 in memory | 25–30 ms | 1.8–2.5 × |
 //!
 //! In memory a sync costs next to nothing, so that system calls are what is left: many
 //! times those by hand, because everything is looked at safely before and after it is
-//! touched. On the disk, one file takes two more syncs than by hand: of the slot's
-//! directory, and of the one above it.
+//! touched. On the disk, one file takes one more sync than by hand, of the slot's
+//! directory; that directory's own name was synced with those of the next commits.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, criterion_group, criterion_main};

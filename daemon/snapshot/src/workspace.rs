@@ -12,7 +12,7 @@ mod open;
 use crate::base::{Base, Glance};
 use crate::chunks::ChunkStore;
 use crate::commit::intent::{Identity, Intent};
-use crate::commit::slots::Probes;
+use crate::commit::slots::{Probes, ReadySlots};
 use crate::commit::storage::Storage;
 use crate::commit::{self, Backlog};
 use crate::content::Content;
@@ -86,20 +86,17 @@ pub(crate) struct Committer {
     pub(crate) probes: Option<Probes>,
     /// Whether what an earlier process left was brought to its end.
     pub(crate) recovered: bool,
-    /// Number of the last slot directory.
-    sequence: u64,
+    /// Where the next commits stage.
+    pub(crate) slots: ReadySlots,
 }
 
-impl Committer {
-    /// A name for a slot directory that no commit had before.
-    pub(crate) fn next_directory(&mut self) -> String {
-        self.sequence += 1;
-        let now = Timestamp::now();
-        let process = std::process::id();
-        format!(
-            "{:x}-{:x}-{process:x}-{:x}",
-            now.secs, now.nanos, self.sequence
-        )
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let committer = self.committer.get_mut();
+        let committer = committer.unwrap_or_else(PoisonError::into_inner);
+        if let Some(probes) = committer.probes {
+            committer.slots.clear(&*self.storage, probes.place);
+        }
     }
 }
 

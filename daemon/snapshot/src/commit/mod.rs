@@ -188,9 +188,12 @@ impl Workspace {
             Some((plan, likes)) => (plan, likes, validate::validate(inner, plan)?),
             None => (delta, likes, found),
         };
-        let directory = committer.next_directory();
+        let directory = committer
+            .slots
+            .take(&*inner.storage, place)
+            .map_err(|error| CommitError::of_io(STAGING, ".", error))?;
         let work = Work::new(&*inner.storage, slots::root(place).join(&directory));
-        let prepared = prepare(inner, plan, &found, likes, exchange, &work)
+        let prepared = stage::stage(inner, plan, &found, likes, exchange, &work.slots)
             .and_then(|staged| wait_for_git(inner).map(|()| staged))
             .and_then(|staged| {
                 let intent = Intent {
@@ -248,27 +251,6 @@ impl Workspace {
             changed: delta.changed(),
         })
     }
-}
-
-/// Stages a delta and plans its operations.
-fn prepare(
-    inner: &Inner,
-    delta: &Delta,
-    found: &validate::Found,
-    likes: &HashMap<String, Like>,
-    exchange: bool,
-    work: &Work<'_>,
-) -> Result<stage::Staged, CommitError> {
-    let failed = |error| CommitError::of_io(STAGING, ".", error);
-    let storage = &*inner.storage;
-    slots::make(storage, &work.slots).map_err(failed)?;
-    let staged = stage::stage(inner, delta, found, likes, exchange, &work.slots)?;
-    let above = Location {
-        place: work.slots.place,
-        path: crate::name::split(&work.slots.path).0.to_owned(),
-    };
-    storage.sync_directory(&above).map_err(failed)?;
-    Ok(staged)
 }
 
 /// While git works on the workspace, its index and the files must not be changed under

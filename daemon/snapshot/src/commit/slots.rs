@@ -12,7 +12,7 @@ use super::intent::{Intent, IntentLog, IntentState, Operation, Recorded, SlotPla
 use super::storage::{Attributes, Location, Place, Storage};
 use super::{BUSY_POLL, KeptCopy, STAGING};
 use crate::name::OWN_DIRECTORY;
-use crate::version::ObjectKind;
+use crate::version::{ObjectKind, Timestamp};
 use forerun_types::CommitId;
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
@@ -27,6 +27,8 @@ pub(crate) const STATE_SLOTS: &str = "slots";
 const MANIFEST: &str = "intent";
 /// Longest manifest that is read back; one line an operation is far below it.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+/// Slot directories that are made at once.
+const READY: usize = 8;
 /// How often we look whether a file is still open for writing, before it is kept.
 const CLOSE_TRIES: usize = 5;
 /// Most names that are tried for a copy in the conflicts directory.
@@ -131,6 +133,58 @@ fn try_out(storage: &dyn Storage, slots: &Location) -> io::Result<(bool, bool)> 
     let found = attempt();
     remove()?;
     found
+}
+
+/// Empty slot directories for the next commits. One sync makes the names of all of them
+/// durable, so that one commit in so many waits for it.
+#[derive(Default)]
+pub(crate) struct ReadySlots {
+    names: Vec<String>,
+    /// Number of the last one.
+    sequence: u64,
+}
+
+impl ReadySlots {
+    /// An empty slot directory that no commit had before.
+    pub(super) fn take(&mut self, storage: &dyn Storage, place: SlotPlace) -> io::Result<String> {
+        let root = root(place);
+        while let Some(name) = self.names.pop() {
+            // Somebody may have removed it.
+            if storage.observe(&root.join(&name))?.is_some() {
+                return Ok(name);
+            }
+        }
+        let names: Vec<_> = std::iter::repeat_with(|| self.next_name())
+            .take(READY)
+            .collect();
+        let made = names
+            .iter()
+            .try_for_each(|name| make(storage, &root.join(name)))
+            .and_then(|()| storage.sync_directory(&root));
+        self.names = names;
+        if let Err(error) = made {
+            self.clear(storage, place);
+            return Err(error);
+        }
+        self.names.pop().ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    /// Removes those that nobody took; what stays is an orphan for the next opening.
+    pub(crate) fn clear(&mut self, storage: &dyn Storage, place: SlotPlace) {
+        for name in self.names.drain(..) {
+            let _ = storage.remove_directory(&root(place).join(&name));
+        }
+    }
+
+    fn next_name(&mut self) -> String {
+        self.sequence += 1;
+        let now = Timestamp::now();
+        let process = std::process::id();
+        format!(
+            "{:x}-{:x}-{process:x}-{:x}",
+            now.secs, now.nanos, self.sequence
+        )
+    }
 }
 
 /// Makes a directory for slots, wherever they are.

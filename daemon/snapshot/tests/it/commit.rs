@@ -73,6 +73,38 @@ fn a_commit_reports_what_it_changed_and_leaves_nothing_else() {
 }
 
 #[test]
+fn slots_that_are_ready_may_go_away_and_do_not_outlive_the_workspace() {
+    let scratch = Scratch::new();
+    let (workspace, log) = (scratch.open(), MemoryLog::default());
+    let slots = || {
+        let state = scratch.state.path().join("slots");
+        let of_workspace = fs::read_dir(state).expect("lists").next();
+        let root = of_workspace.expect("there is one").expect("reads").path();
+        fs::read_dir(root)
+            .expect("lists")
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    let commit = |text: &str| {
+        let mut branch = workspace.snapshot().branch();
+        branch.put("file", text).expect("writes");
+        let (_, delta) = branch.freeze().expect("freezes");
+        workspace.commit(&delta, &log).expect("commits");
+        assert_eq!(scratch.read("file"), text);
+    };
+    commit("one");
+    let ready: Vec<_> = slots()
+        .filter(|slot| fs::remove_dir(slot).is_ok())
+        .collect();
+    assert!(!ready.is_empty(), "none was ready");
+    commit("two");
+    assert_eq!(settle(&workspace, &log), []);
+    assert!(slots().count() > 0, "none is ready");
+    drop(workspace);
+    assert_eq!(slots().collect::<Vec<_>>(), [] as [std::path::PathBuf; 0]);
+}
+
+#[test]
 fn slots_are_in_the_workspace_where_the_state_lies_on_another_file_system() {
     let Some(scratch) = Scratch::with_foreign_state() else {
         return;
