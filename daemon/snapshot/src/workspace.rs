@@ -19,7 +19,7 @@ use crate::content::Content;
 use crate::entries::Entries;
 use crate::node::{Inode, Link};
 use crate::seen::Lineage;
-use crate::version::{ObjectKind, Timestamp, Version};
+use crate::version::{ObjectKind, Version};
 use crate::{CommitError, Delta, FsError, Snapshot, name};
 use forerun_types::Digest;
 pub use open::{OpenError, OpenOptions};
