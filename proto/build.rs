@@ -6,12 +6,13 @@ use prost::Message as _;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "forerun/v1/common.proto",
     "forerun/v1/event.proto",
     "forerun/v1/session.proto",
     "forerun/v1/agent.proto",
     "forerun/v1/daemon.proto",
+    "forerun/v1/tool.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -22,6 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         out.join("forerun.v1.descriptors.bin"),
         descriptors.encode_to_vec(),
     )?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        // One of them a stream, and the others small.
+        .boxed("forerun.v1.ToolServiceExecRequest.message.start")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -63,6 +63,9 @@ reasons! {
     /// The workspace can not be used for another reason. FAILED_PRECONDITION.
     WORKSPACE_UNUSABLE;
 
+    /// The component is none, or needs what no sandbox has. INVALID_ARGUMENT.
+    COMPONENT_INVALID;
+
     /// There is no policy set of that name. NOT_FOUND.
     POLICY_NOT_FOUND;
     /// The policy set is not valid. INVALID_ARGUMENT.

@@ -4,6 +4,7 @@
 mod bad_input;
 mod equality;
 mod example;
+mod exec;
 mod interrupts;
 mod isolation;
 mod kill;

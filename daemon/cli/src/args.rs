@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Run a task: show the live stream, interrupt with a second terminal, see what it
     /// saved. Without a task, run the built-in example with and without speculation
     Run(RunArgs),
+    /// Run any WASI program in a sandbox, on a copy-on-write view of a directory; then see,
+    /// commit, keep or discard what it changed
+    Exec(ExecArgs),
     /// Attach an agent to a session, as its own process
     Agent(AgentArgs),
     /// Show a session's events as they come
@@ -166,6 +169,51 @@ pub(crate) enum WindowArg {
 pub(crate) enum CommitArg {
     Step,
     Session,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// A WebAssembly component that exports wasi:cli/run
+    #[arg(value_name = "COMPONENT")]
+    pub(crate) component: PathBuf,
+    /// The directory that it works on; without it an empty one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Where it finds that: an absolute path, or `.`
+    #[arg(long, value_name = "GUEST_PATH", default_value = "/workspace")]
+    pub(crate) mount: String,
+    /// A variable of its environment; it gets no others
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Write its changes to the directory
+    #[arg(long, group = "outcome", requires = "workspace")]
+    pub(crate) commit: bool,
+    /// Drop its changes
+    #[arg(long, group = "outcome")]
+    pub(crate) discard: bool,
+    /// Ask what is to become of its changes; so without a choice, on a terminal. Else
+    /// they are kept for `session commit` and `session discard`
+    #[arg(long, group = "outcome", requires = "workspace")]
+    pub(crate) ask: bool,
+    /// The policy set
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// Stop it after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u64>,
+    /// The most memory that it may use, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1_024)]
+    pub(crate) memory: u64,
+    /// Its arguments
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("is not NAME=VALUE".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

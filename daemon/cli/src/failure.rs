@@ -13,6 +13,8 @@
 //! | 75 | not now: the state does not allow it, or somebody else was faster |
 //! | 77 | not allowed |
 //! | 130 | interrupted by SIGINT |
+//!
+//! `forerun exec` ends with the code of the program that it ran, once that has ended.
 
 use forerun_proto::reason;
 use std::fmt;
@@ -128,7 +130,10 @@ impl From<forerun_sdk::Error> for Failure {
 /// The exit code of what the daemon refused.
 fn exit_of(refused: &str) -> Exit {
     match refused {
-        reason::REQUEST_INVALID | reason::POLICY_INVALID | reason::PROTOCOL_VIOLATION => Exit::Data,
+        reason::REQUEST_INVALID
+        | reason::POLICY_INVALID
+        | reason::PROTOCOL_VIOLATION
+        | reason::COMPONENT_INVALID => Exit::Data,
         reason::TOKEN_MISSING
         | reason::TOKEN_INVALID
         | reason::TOKEN_NOT_ALLOWED

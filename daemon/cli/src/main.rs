@@ -59,6 +59,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(args) => commands::serve(&global, args).await?,
         Command::Run(args) => return commands::run(&global, output, args).await,
+        Command::Exec(args) => return commands::exec(&global, output, args).await,
         Command::Agent(args) => commands::agent(&global, output, args).await?,
         Command::Watch(args) => commands::watch(&global, output, &args).await?,
         Command::Session(command) => commands::session(&global, output, command).await?,

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct Output {
     pub(crate) json: bool,
     pub(crate) style: Style,
+    /// Data goes to stderr: stdout belongs to a program that was run.
+    aside: bool,
 }
 
 impl Output {
@@ -18,12 +20,25 @@ impl Output {
         Output {
             json,
             style: Style::of(&io::stdout()),
+            aside: false,
+        }
+    }
+
+    /// The same, for a command whose stdout is another program's.
+    pub(crate) fn aside(self) -> Output {
+        Output {
+            style: Style::of(&io::stderr()),
+            aside: true,
+            ..self
         }
     }
 
     /// A line of data.
     pub(crate) fn line(self, text: &str) {
-        print(&mut io::stdout().lock(), text);
+        match self.aside {
+            false => print(&mut io::stdout().lock(), text),
+            true => print(&mut io::stderr().lock(), text),
+        }
     }
 
     /// A value as one line of JSON.

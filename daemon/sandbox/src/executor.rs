@@ -4,11 +4,10 @@
 //! Guests on one thread take turns: one that computes yields at every tick.
 
 use crate::config::{SandboxConfig, StartError};
-use crate::engine::{Machine, Ticker, slots};
-use crate::instance;
+use crate::engine::{Ticker, slots};
 use crate::registry::Registry;
-use crate::run::{Execution, Run};
-use crate::toolbox::Toolbox;
+use crate::run::{Done, Execution};
+use forerun_types::SnapshotId;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,15 +49,16 @@ impl Executors {
         })
     }
 
+    /// Runs what ends an action on `parent`, once there is a place for it.
     pub(crate) fn run(
         &self,
-        machine: Arc<Machine>,
-        toolbox: Arc<Toolbox>,
-        registry: Arc<Registry>,
-        request: Run,
+        registry: &Arc<Registry>,
+        parent: SnapshotId,
+        action: impl Future<Output = Done> + Send + 'static,
     ) -> Execution {
         let (mut sender, receiver) = oneshot::channel();
-        let execution = Execution::new(receiver, Arc::clone(&registry), request.parent);
+        let registry = Arc::clone(registry);
+        let execution = Execution::new(receiver, Arc::clone(&registry), parent);
         let places = Arc::clone(&self.places);
         let ticker = self.ticker.clone();
         self.spawn(async move {
@@ -66,7 +66,7 @@ impl Executors {
                 // The semaphore is never closed; without a place the pool has the say.
                 let _place = places.acquire().await;
                 let _ticking = ticker.tick();
-                instance::run(&machine, &toolbox, &registry, &request).await
+                action.await
             };
             let done = tokio::select! {
                 biased;
@@ -74,7 +74,7 @@ impl Executors {
                 done = work => done,
             };
             if let Err(done) = sender.send(done)
-                && done.snapshot != request.parent
+                && done.snapshot != parent
             {
                 registry.drop_snapshot(done.snapshot);
             }

@@ -4,13 +4,14 @@ use crate::engine::Machine;
 use crate::fs::Volumes;
 use crate::guest::exports::forerun::tool::tools as wit;
 use crate::guest::limits::HOSTCALL_BYTES_MAX;
-use crate::guest::{Grant, LimitHit, State, ToolPre, timestamp};
+use crate::guest::process::{Output, Process};
+use crate::guest::{CommandPre, Grant, Inbox, LimitHit, State, ToolPre, timestamp};
 use crate::outcome::{self, End};
 use crate::registry::{Registry, Version};
-use crate::run::{Digests, Done, Run, RunUsage};
-use crate::toolbox::{Tool, Toolbox};
+use crate::run::{Digests, Done, Exec, Program, Run, RunUsage};
+use crate::toolbox::Toolbox;
 use forerun_snapshot::{Delta, FsError, Quota};
-use forerun_types::{LimitName, Limits, Observation, ObservationStatus, PathRules};
+use forerun_types::{LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,20 +32,86 @@ pub(crate) async fn run(
 ) -> Done {
     let started = Instant::now();
     let Some(parent) = registry.version(request.parent) else {
-        let text = format!("the snapshot {} is not held any more", request.parent);
-        let status = ObservationStatus::Stopped(LimitName::Internal);
-        return Done::nothing(Observation::new(status, text), request.parent);
+        return not_held(request.parent);
     };
     let arguments = request.action.arguments.to_value();
     let mut usage = RunUsage::default();
-    let (observation, frozen, denied) = match toolbox.prepare(&request.action.tool, &arguments) {
+    let settled = match toolbox.prepare(&request.action.tool, &arguments) {
         Err(observation) => (observation, None, None),
         Ok(tool) => {
-            let executed = execute(machine, &tool, &parent, request, &mut usage).await;
-            settle(&tool, request, executed)
+            let call = Call::Tool {
+                pre: &tool.component,
+                name: &tool.description.name,
+                arguments: request.action.arguments.as_str(),
+            };
+            let grant = Grant {
+                volumes: Some(volumes(&parent, request)),
+                clock_ns: request.clock_ns,
+                seed: request.seed,
+                ..Grant::nothing(&request.limits)
+            };
+            let executed = execute(machine, call, grant, &mut usage).await;
+            let read_only = tool.description.annotations.read_only;
+            let name = &tool.description.name;
+            settle(read_only.then_some(name), &request.limits, executed)
         }
     };
     usage.wall_us = micros(started.elapsed());
+    conclude(registry, &parent, request.parent, settled, usage)
+}
+
+/// Runs a command by itself, with somebody at its streams. Never fails, as [`run`].
+pub(crate) async fn exec(
+    machine: &Machine,
+    registry: &Registry,
+    program: &Program,
+    exec: Exec,
+) -> Done {
+    let started = Instant::now();
+    let Exec {
+        request,
+        command,
+        streams,
+    } = exec;
+    let Some(parent) = registry.version(request.parent) else {
+        return not_held(request.parent);
+    };
+    let mut usage = RunUsage::default();
+    let grant = Grant {
+        volumes: Some(volumes(&parent, &request)),
+        mounts: command.mounts(),
+        process: Process {
+            directory: command.directory(),
+            arguments: command.arguments,
+            environment: command.environment,
+            stdin: Inbox::from(streams.stdin),
+            stdout: Output::Pipe(streams.stdout),
+            stderr: Output::Pipe(streams.stderr),
+        },
+        clock_ns: request.clock_ns,
+        seed: request.seed,
+        limits: &request.limits,
+    };
+    let executed = execute(machine, Call::Command(&program.pre), grant, &mut usage).await;
+    let settled = settle(None, &request.limits, executed);
+    usage.wall_us = micros(started.elapsed());
+    conclude(registry, &parent, request.parent, settled, usage)
+}
+
+fn not_held(parent: SnapshotId) -> Done {
+    let text = format!("the snapshot {parent} is not held any more");
+    let status = ObservationStatus::Stopped(LimitName::Internal);
+    Done::nothing(Observation::new(status, text), parent)
+}
+
+/// Holds what came of an action.
+fn conclude(
+    registry: &Registry,
+    parent: &Version,
+    parent_id: SnapshotId,
+    (observation, frozen, denied): Settled,
+    usage: RunUsage,
+) -> Done {
     // An outcome that changes nothing is the parent again, under an id of its own.
     let frozen = match frozen {
         Some(frozen) => Ok(frozen),
@@ -71,7 +138,7 @@ pub(crate) async fn run(
         },
         Err(error) => Done {
             usage,
-            ..Done::nothing(outcome::unfrozen(&error), request.parent)
+            ..Done::nothing(outcome::unfrozen(&error), parent_id)
         },
     }
 }
@@ -80,45 +147,75 @@ pub(crate) async fn run(
 struct Executed {
     end: End,
     volumes: Option<Volumes>,
+    stdout: String,
     stderr: String,
 }
 
-async fn execute(
-    machine: &Machine,
-    tool: &Tool,
-    parent: &Version,
-    request: &Run,
-    usage: &mut RunUsage,
-) -> Executed {
-    let limits = &request.limits;
+/// What is called in an instance.
+enum Call<'a> {
+    Tool {
+        pre: &'a ToolPre<State>,
+        name: &'a str,
+        arguments: &'a str,
+    },
+    Command(&'a CommandPre<State>),
+}
+
+impl Call<'_> {
+    async fn make(&self, store: &mut Store<State>) -> wasmtime::Result<End> {
+        match self {
+            Call::Tool {
+                pre,
+                name,
+                arguments,
+            } => {
+                let guest = pre.instantiate_async(&mut *store).await?;
+                let tools = guest.forerun_tool_tools();
+                Ok(match tools.call_call(store, name, arguments).await? {
+                    Ok(output) => End::Output(output),
+                    Err(refusal) => End::Refused(refusal),
+                })
+            }
+            Call::Command(pre) => {
+                let guest = pre.instantiate_async(&mut *store).await?;
+                let result = guest.wasi_cli_run().call_run(store).await?;
+                Ok(End::Exit(i32::from(result.is_err())))
+            }
+        }
+    }
+}
+
+/// Branches of what an action starts from, under its limits and rules.
+fn volumes(parent: &Version, request: &Run) -> Volumes {
     let quota = Quota {
-        bytes: limits.delta_bytes,
-        nodes: limits.delta_nodes,
+        bytes: request.limits.delta_bytes,
+        nodes: request.limits.delta_nodes,
     };
     let mut workspace = parent.workspace.branch_with(quota);
     let mut tmp = parent.tmp.branch_with(quota);
     let now = timestamp(request.clock_ns);
     workspace.set_now(now);
     tmp.set_now(now);
-    let grant = Grant {
-        volumes: Some(Volumes::new(workspace, tmp, request.rules.clone())),
-        limits,
-        clock_ns: request.clock_ns,
-        seed: request.seed,
-    };
+    Volumes::new(workspace, tmp, request.rules.clone())
+}
+
+async fn execute(
+    machine: &Machine,
+    call: Call<'_>,
+    grant: Grant<'_>,
+    usage: &mut RunUsage,
+) -> Executed {
+    let limits = grant.limits;
+    let is_command = matches!(call, Call::Command(_));
     let mut store = store(machine, grant, limits);
     let busy = AtomicU64::new(0);
-    let name = &tool.description.name;
-    let arguments = request.action.arguments.as_str();
-    let call = async {
-        let guest = tool.component.instantiate_async(&mut store).await?;
-        let tools = guest.forerun_tool_tools();
-        tools.call_call(&mut store, name, arguments).await
-    };
-    let end = match tokio::time::timeout(limits.wall(), Busy::new(call, &busy)).await {
-        Ok(Ok(Ok(output))) => End::Output(output),
-        Ok(Ok(Err(refusal))) => End::Refused(refusal),
-        Ok(Err(error)) => End::of_trap(&error),
+    let call = Busy::new(call.make(&mut store), &busy);
+    let end = match tokio::time::timeout(limits.wall(), call).await {
+        Ok(Ok(end)) => end,
+        Ok(Err(error)) => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+            Some(exit) if is_command => End::Exit(exit.0),
+            _ => End::of_trap(&error),
+        },
         Err(_) => End::Limit(LimitName::WallTime),
     };
     usage.cpu_us = busy.into_inner();
@@ -127,24 +224,25 @@ async fn execute(
     Executed {
         end,
         volumes: state.take_volumes(),
-        stderr: state.stderr(),
+        stdout: state.process.stdout.text(),
+        stderr: state.process.stderr.text(),
     }
 }
 
 type Frozen = (Version, Delta);
+/// What is seen, what is kept, and the first touch that was refused.
+type Settled = (Observation, Option<Frozen>, Option<String>);
 
-/// Decides what is seen and what is kept.
-fn settle(
-    tool: &Tool,
-    request: &Run,
-    executed: Executed,
-) -> (Observation, Option<Frozen>, Option<String>) {
+/// Decides what is seen and what is kept. `read_only` is the name of a tool that says of
+/// itself that it changes nothing.
+fn settle(read_only: Option<&String>, limits: &Limits, executed: Executed) -> Settled {
     let Executed {
         end,
         volumes,
+        stdout,
         stderr,
     } = executed;
-    let mut observation = outcome::observe(&end, &request.limits, &stderr);
+    let mut observation = outcome::observe(&end, limits, &stdout, &stderr);
     let Some(mut volumes) = volumes else {
         return (observation, None, None);
     };
@@ -164,11 +262,9 @@ fn settle(
         volumes.tmp.revert();
     }
     match freeze(volumes) {
-        Ok((_, delta)) if tool.description.annotations.read_only && !delta.is_empty() => (
-            outcome::not_read_only(&tool.description.name, &delta),
-            None,
-            denied,
-        ),
+        Ok((_, delta)) if let Some(tool) = read_only.filter(|_| !delta.is_empty()) => {
+            (outcome::not_read_only(tool, &delta), None, denied)
+        }
         Ok(frozen) => (observation, Some(frozen), denied),
         Err(error) => (outcome::unfrozen(&error), None, denied),
     }

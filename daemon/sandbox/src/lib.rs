@@ -33,6 +33,8 @@ mod self_check;
 mod toolbox;
 
 pub use config::{ComponentSource, SandboxConfig, StartError};
-pub use run::{Digests, Done, Execution, Run, RunUsage};
+pub use guest::{PipeReader, PipeWriter, pipe};
+pub use run::{Command, Digests, Done, Exec, Execution, Program, Run, RunUsage, Streams};
 pub use sandboxes::Sandboxes;
 pub use toolbox::{LoadError, Toolbox};
+pub use wasmtime_wasi_io::bytes::Bytes;

@@ -17,6 +17,8 @@ pub(crate) enum End {
     Output(wit::Output),
     /// It did not take the call.
     Refused(String),
+    /// It is a command, and ended with this code.
+    Exit(i32),
     /// It was stopped by a limit.
     Limit(LimitName),
     /// It trapped.
@@ -29,6 +31,7 @@ impl End {
         match self {
             End::Output(output) => text(&output.content),
             End::Refused(refusal) => refusal.clone(),
+            End::Exit(code) => format!("it exited with code {code}"),
             End::Limit(limit) => limit_text(*limit, limits),
             End::Trap(trap) => format!("the tool crashed: {trap}"),
         }
@@ -36,9 +39,10 @@ impl End {
 }
 
 /// What an agent sees.
-pub(crate) fn observe(end: &End, limits: &Limits, stderr: &str) -> Observation {
+pub(crate) fn observe(end: &End, limits: &Limits, stdout: &str, stderr: &str) -> Observation {
     match end {
         End::Output(output) => result(output, limits),
+        End::Exit(code) => exit(*code, limits, stdout, stderr),
         End::Refused(refusal) => {
             let (text, truncated) = cut(refusal, limits.output_bytes);
             Observation {
@@ -62,6 +66,34 @@ pub(crate) fn observe(end: &End, limits: &Limits, stderr: &str) -> Observation {
             }
             Observation::new(ObservationStatus::Stopped(LimitName::Trap), text)
         }
+    }
+}
+
+/// What a command printed, then what it complained, then its code unless that is 0.
+fn exit(code: i32, limits: &Limits, stdout: &str, stderr: &str) -> Observation {
+    let mut text = stdout.to_owned();
+    let mut add = |part: &str| {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(part);
+    };
+    if !stderr.is_empty() {
+        add("[stderr]\n");
+        add(stderr);
+    }
+    if code != 0 {
+        add(&format!("[exit code {code}]"));
+    }
+    let (text, truncated) = cut(&text, limits.output_bytes);
+    Observation {
+        status: match code {
+            0 => ObservationStatus::Success,
+            _ => ObservationStatus::ToolError,
+        },
+        text,
+        structured: Some(format!(r#"{{"exit_code":{code}}}"#)),
+        truncated,
     }
 }
 
@@ -241,7 +273,7 @@ mod tests {
             (LimitName::Delta, "1024 MiB or 200000 files"),
             (LimitName::Handles, "1024 open handles"),
         ] {
-            let observation = observe(&End::Limit(limit), &limits, "");
+            let observation = observe(&End::Limit(limit), &limits, "", "");
             assert_eq!(observation.status, ObservationStatus::Stopped(limit));
             assert!(observation.text.contains(words), "{}", observation.text);
             assert!(observation.text.contains("nothing was changed"));

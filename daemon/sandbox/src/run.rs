@@ -1,5 +1,6 @@
 //! What goes into a sandbox and what comes out: plain data, and the future between.
 
+use crate::guest::{CommandPre, PipeWriter, State};
 use crate::registry::Registry;
 use forerun_types::{
     Action, Digest, LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId,
@@ -9,7 +10,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use wasmtime_wasi_io::bytes::Bytes;
 
 /// One action to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,58 @@ pub struct Run {
     pub seed: [u8; 32],
     /// Which paths it may touch.
     pub rules: PathRules,
+}
+
+/// A compiled WASI command.
+#[derive(Clone)]
+pub struct Program {
+    pub(crate) pre: Arc<CommandPre<State>>,
+}
+
+/// What a command is started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Its arguments, its own name first.
+    pub arguments: Vec<String>,
+    /// Its environment; it gets nothing of the daemon's.
+    pub environment: Vec<(String, String)>,
+    /// Where it finds the workspace, which is also its working directory.
+    pub mount: String,
+}
+
+impl Command {
+    /// The names of the workspace: as wished, and as the directory that relative paths
+    /// start from, for programs that know no working directory.
+    pub(crate) fn mounts(&self) -> Vec<String> {
+        match self.mount.as_str() {
+            "." => vec![".".to_owned()],
+            mount => vec![mount.to_owned(), ".".to_owned()],
+        }
+    }
+
+    pub(crate) fn directory(&self) -> Option<String> {
+        self.mount.starts_with('/').then(|| self.mount.clone())
+    }
+}
+
+/// What a command reads and prints, as it happens.
+pub struct Streams {
+    /// What it reads; its end is the end of its input.
+    pub stdin: mpsc::Receiver<Bytes>,
+    /// What it prints.
+    pub stdout: PipeWriter,
+    /// What it complains.
+    pub stderr: PipeWriter,
+}
+
+/// A command to run by itself.
+pub struct Exec {
+    /// What it builds on, and under which limits and rules. The action is not looked at.
+    pub request: Run,
+    /// What it is started with.
+    pub command: Command,
+    /// Its streams.
+    pub streams: Streams,
 }
 
 /// How an action ended.

@@ -5,9 +5,9 @@ use crate::config::{SandboxConfig, StartError};
 use crate::engine::{Machine, Ticker};
 use crate::executor::Executors;
 use crate::registry::{Registry, Version};
-use crate::run::{Execution, Run};
-use crate::self_check;
-use crate::toolbox::{LoadError, Loader, Toolbox};
+use crate::run::{Exec, Execution, Program, Run};
+use crate::toolbox::{self, LoadError, Loader, Toolbox};
+use crate::{instance, self_check};
 use forerun_snapshot::{Delta, OpenOptions, Snapshot, Workspace};
 use forerun_types::SnapshotId;
 use std::fs::DirBuilder;
@@ -152,12 +152,43 @@ impl Sandboxes {
     /// dropping the execution stops it. An unknown tool or arguments that break its
     /// schema end in an observation that says so.
     pub fn run(&self, request: Run) -> Execution {
-        self.shared.executors.run(
-            Arc::clone(&self.shared.machine),
-            Arc::clone(&self.toolbox),
-            Arc::clone(&self.shared.registry),
-            request,
-        )
+        let machine = Arc::clone(&self.shared.machine);
+        let toolbox = Arc::clone(&self.toolbox);
+        let registry = Arc::clone(&self.shared.registry);
+        let parent = request.parent;
+        self.shared
+            .executors
+            .run(&self.shared.registry, parent, async move {
+                instance::run(&machine, &toolbox, &registry, &request).await
+            })
+    }
+
+    /// Compiles a WASI command, or finds it compiled. Blocks meanwhile.
+    ///
+    /// # Errors
+    /// If it is no component that exports `wasi:cli/run`, or needs what no sandbox has.
+    pub fn program(&self, wasm: &[u8]) -> Result<Program, LoadError> {
+        let Shared { machine, cache, .. } = &*self.shared;
+        toolbox::program(machine, cache, wasm)
+    }
+
+    /// Runs a command by itself, with somebody at its streams; otherwise as
+    /// [`Sandboxes::run`]. The structured observation has its `exit_code`.
+    pub fn exec(&self, program: &Program, exec: Exec) -> Execution {
+        let machine = Arc::clone(&self.shared.machine);
+        let registry = Arc::clone(&self.shared.registry);
+        let program = program.clone();
+        let parent = exec.request.parent;
+        self.shared
+            .executors
+            .run(&self.shared.registry, parent, async move {
+                instance::exec(&machine, &registry, &program, exec).await
+            })
+    }
+
+    /// An empty snapshot, for what has no workspace.
+    pub fn empty(&self) -> Snapshot {
+        self.scratch()
     }
 
     pub(crate) fn machine(&self) -> &Arc<Machine> {

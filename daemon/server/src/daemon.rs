@@ -391,32 +391,7 @@ impl Daemon {
         let workspace = self.open_workspace(&new.workspace)?;
         let policy = self.policy(&new.policy)?;
         let tokens = Tokens::draw()?;
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let record = SessionRecord {
-            id: SessionId::from_random(random()?),
-            workspace: workspace.path().to_owned(),
-            task: new.task,
-            instructions: new.instructions,
-            policy: new.policy,
-            policy_digest: policy.digest(),
-            tools: self.sandboxes.toolbox().digest(),
-            depth: new.depth,
-            commit: new.commit,
-            seed: match new.seed {
-                Some(seed) => seed,
-                None => u64::from_le_bytes(random()?),
-            },
-            clock_ns: new
-                .clock_ns
-                .unwrap_or_else(|| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)),
-            opened_at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-            tokens: tokens.hashes(),
-            settings: serde_json::to_value(&new.settings)
-                .map_err(|error| RequestError::Internal(error.to_string()))?,
-            state: SessionState::Open,
-        };
+        let record = self.record_of(&new, &workspace, &policy, &tokens)?;
         self.log.journal().create_session(&record)?;
         let context = Context {
             log: self.log.clone(),
@@ -434,6 +409,42 @@ impl Daemon {
             },
             context,
         ))
+    }
+
+    /// The record of a session that is to be opened.
+    pub(crate) fn record_of(
+        &self,
+        new: &NewSession,
+        workspace: &Workspace,
+        policy: &PolicySet,
+        tokens: &Tokens,
+    ) -> Result<SessionRecord, RequestError> {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(SessionRecord {
+            id: SessionId::from_random(random()?),
+            workspace: workspace.path().to_owned(),
+            task: new.task.clone(),
+            instructions: new.instructions.clone(),
+            policy: new.policy.clone(),
+            policy_digest: policy.digest(),
+            tools: self.sandboxes.toolbox().digest(),
+            depth: new.depth,
+            commit: new.commit,
+            seed: match new.seed {
+                Some(seed) => seed,
+                None => u64::from_le_bytes(random()?),
+            },
+            clock_ns: new
+                .clock_ns
+                .unwrap_or_else(|| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)),
+            opened_at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            tokens: tokens.hashes(),
+            settings: serde_json::to_value(&new.settings)
+                .map_err(|error| RequestError::Internal(error.to_string()))?,
+            state: SessionState::Open,
+        })
     }
 
     /// Looks after what is committed to a workspace.

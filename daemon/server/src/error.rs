@@ -8,6 +8,7 @@ use forerun_journal::JournalError;
 use forerun_policy::PolicyError;
 use forerun_proto::conversions::ConversionError;
 use forerun_proto::reason;
+use forerun_sandbox::LoadError;
 use forerun_snapshot::{CommitError, OpenError};
 use forerun_types::{Role, SessionId};
 use std::collections::HashMap;
@@ -50,6 +51,8 @@ pub(crate) enum RequestError {
     Policy(#[from] PolicyError),
     #[error("{0}")]
     Archive(#[from] ArchiveError),
+    #[error("the component can not be run")]
+    Component(#[from] LoadError),
     #[error("the journal failed")]
     Journal(#[from] JournalError),
     #[error("the system refused")]
@@ -103,6 +106,7 @@ impl RequestError {
                 "workspace_locked" => (Code::FailedPrecondition, reason::WORKSPACE_LOCKED),
                 _ => (Code::FailedPrecondition, reason::WORKSPACE_UNUSABLE),
             },
+            RequestError::Component(_) => (Code::InvalidArgument, reason::COMPONENT_INVALID),
             RequestError::Policy(error) => match error.code() {
                 "policy_unknown_set" => (Code::NotFound, reason::POLICY_NOT_FOUND),
                 _ => (Code::InvalidArgument, reason::POLICY_INVALID),

@@ -3,7 +3,8 @@
 //!
 //! - [`serve`] runs it. Everything that it needs comes in as a [`Config`]; this crate
 //!   reads no environment and prints nothing.
-//! - `session` has the actor that drives one plan; `services` is where wire types end;
+//! - `session` has the actor that drives one plan, `exec` what a person runs without one;
+//!   `services` is where wire types end;
 //!   `error` is the one place where an error becomes a gRPC status.
 //!
 //! **Invariants**
@@ -16,6 +17,7 @@ mod auth;
 mod config;
 mod daemon;
 mod error;
+mod exec;
 mod services;
 mod session;
 mod socket;

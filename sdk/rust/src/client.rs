@@ -9,6 +9,7 @@ use crate::session::{Session, Tokens};
 use forerun_proto::v1::agent_service_client::AgentServiceClient;
 use forerun_proto::v1::daemon_service_client::DaemonServiceClient;
 use forerun_proto::v1::session_service_client::SessionServiceClient;
+use forerun_proto::v1::tool_service_client::ToolServiceClient;
 use forerun_proto::{MESSAGE_BYTES_MAX, v1};
 use forerun_types::{Digest, SessionId};
 use std::path::{Path, PathBuf};
@@ -183,6 +184,10 @@ impl Forerun {
 
     pub(crate) fn agent_service(&self) -> AgentServiceClient<Channel> {
         AgentServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn tool_service(&self) -> ToolServiceClient<Channel> {
+        ToolServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     fn daemon_service(&self) -> DaemonServiceClient<Channel> {

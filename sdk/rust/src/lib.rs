@@ -29,6 +29,7 @@ mod client;
 mod connect;
 mod endpoint;
 mod error;
+mod exec;
 mod info;
 mod open;
 pub mod script;
@@ -41,6 +42,7 @@ pub use client::{DaemonStatus, Forerun};
 pub use connect::Connect;
 pub use endpoint::{Endpoint, EndpointError, Locations};
 pub use error::{Error, Refusal, Result};
+pub use exec::{Exec, ExecEnded, ExecEvent, Running, Stdin};
 pub use info::{
     AttachedAgent, CommitMode, Counts, Finish, Finished, SessionInfo, SessionState, Timings, Window,
 };

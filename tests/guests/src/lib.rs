@@ -5,3 +5,6 @@ pub use forerun_hostile_guest::program;
 
 /// The hostile component; its tools are named in `forerun_hostile_guest`.
 pub const HOSTILE: &[u8] = include!(concat!(env!("OUT_DIR"), "/hostile.rs"));
+
+/// A program; its arguments are what it does, see `tests/guests/command`.
+pub const COMMAND: &[u8] = include!(concat!(env!("OUT_DIR"), "/command.rs"));

@@ -79,12 +79,21 @@ pub enum BuildError {
     },
 }
 
+/// Which component a package is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Its library, which exports an interface.
+    Library,
+    /// Its program, which exports `wasi:cli/run`.
+    Program,
+}
+
 /// Builds `package` and returns the path of its component, below `OUT_DIR`. Tells cargo
 /// to run the calling build script again when a source of the component changes.
 ///
 /// # Errors
 /// If the target is missing or the build fails; the error says what to do.
-pub fn build(package: &str) -> Result<PathBuf, BuildError> {
+pub fn build(package: &str, kind: Kind) -> Result<PathBuf, BuildError> {
     let out_dir = PathBuf::from(variable("OUT_DIR")?);
     let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let cargo = variable("CARGO")?;
@@ -94,7 +103,11 @@ pub fn build(package: &str) -> Result<PathBuf, BuildError> {
     let mut command = Command::new(&cargo);
     command
         .current_dir(&manifest_dir)
-        .args(["build", "--release", "--locked", "--lib", "--quiet"])
+        .args(["build", "--release", "--locked", "--quiet"])
+        .arg(match kind {
+            Kind::Library => "--lib",
+            Kind::Program => "--bins",
+        })
         .args(["--target", TARGET, "--package", package, "--target-dir"])
         .arg(&target_dir);
     for setting in PROFILE {
@@ -119,10 +132,10 @@ pub fn build(package: &str) -> Result<PathBuf, BuildError> {
         });
     }
 
-    let artifact = target_dir
-        .join(TARGET)
-        .join("release")
-        .join(package.replace('-', "_"));
+    let artifact = target_dir.join(TARGET).join("release").join(match kind {
+        Kind::Library => package.replace('-', "_"),
+        Kind::Program => package.to_owned(),
+    });
     let component = artifact.with_extension("wasm");
     if !component.is_file() {
         return Err(BuildError::NoArtifact { path: component });
@@ -131,11 +144,16 @@ pub fn build(package: &str) -> Result<PathBuf, BuildError> {
     Ok(component)
 }
 
+/// For a build script's `main`: as [`embed_kind`], of a library.
+pub fn embed(package: &str, name: &str) {
+    embed_kind(package, Kind::Library, name);
+}
+
 /// For a build script's `main`: builds `package` and writes `<name>.rs` into `OUT_DIR`,
 /// with a constant `name` that holds the component's bytes. Ends the build script with
 /// a readable message if that fails.
-pub fn embed(package: &str, name: &str) {
-    let made = build(package).and_then(|component| {
+pub fn embed_kind(package: &str, kind: Kind, name: &str) {
+    let made = build(package, kind).and_then(|component| {
         let file = PathBuf::from(variable("OUT_DIR")?).join(format!("{}.rs", name.to_lowercase()));
         let text = format!("include_bytes!({component:?})\n");
         fs::write(&file, text).map_err(|source| BuildError::Start {

@@ -3,6 +3,7 @@
 mod agent;
 mod daemon;
 mod doctor;
+mod exec;
 mod interrupt;
 mod run;
 mod session;
@@ -11,6 +12,7 @@ mod watch;
 pub(crate) use agent::agent;
 pub(crate) use daemon::{serve, shutdown, socket, status};
 pub(crate) use doctor::doctor;
+pub(crate) use exec::exec;
 pub(crate) use interrupt::interrupt;
 pub(crate) use run::run;
 pub(crate) use session::session;

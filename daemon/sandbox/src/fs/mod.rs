@@ -64,6 +64,8 @@ impl SharedVolumes {
 /// What the host functions of the file system work on.
 pub(crate) struct View<'a> {
     pub(crate) volumes: &'a SharedVolumes,
+    /// The names of the workspace.
+    pub(crate) mounts: &'a [String],
     pub(crate) table: &'a mut ResourceTable,
     /// The time that "now" means.
     pub(crate) now: forerun_snapshot::Timestamp,
@@ -76,7 +78,7 @@ impl HasData for HasFs {
     type Data<'a> = View<'a>;
 }
 
-/// Where guests find the workspace.
+/// Where tools find the workspace, and what rules call it wherever it is found.
 pub(crate) const WORKSPACE: &str = "/workspace";
 /// Where guests find the directory for temporary files.
 pub(crate) const TMP: &str = "/tmp";
@@ -86,8 +88,12 @@ impl preopens::Host for View<'_> {
         if !self.volumes.are_present() {
             return Ok(Vec::new());
         }
-        [(Mount::Workspace, WORKSPACE), (Mount::Tmp, TMP)]
-            .into_iter()
+        let workspaces = self
+            .mounts
+            .iter()
+            .map(|name| (Mount::Workspace, name.as_str()));
+        workspaces
+            .chain([(Mount::Tmp, TMP)])
             .map(|(mount, name)| {
                 let root = Descriptor::root(self.volumes, mount);
                 Ok((self.table.push(root)?, name.to_owned()))

@@ -2,21 +2,24 @@
 //! call. Interfaces are linked one by one, so that nothing is there that was not meant.
 
 mod clock;
-mod environment;
 pub(crate) mod limits;
+mod pipe;
+pub(crate) mod process;
 mod random;
-mod stdio;
+pub(crate) mod stdio;
 
 pub(crate) use clock::timestamp;
 pub(crate) use limits::LimitHit;
+pub(crate) use pipe::Inbox;
+pub use pipe::{PipeReader, PipeWriter, pipe};
+pub(crate) use wasmtime_wasi::p2::bindings::CommandPre;
 
-use crate::fs::{self, HasFs, SharedVolumes, View, Volumes};
+use crate::fs::{self, HasFs, SharedVolumes, View, Volumes, WORKSPACE};
 use clock::{Clock, ClockView, HasClock};
-use environment::{HasEnvironment, HasStdio, StdioView};
 use forerun_types::Limits;
 use limits::MemoryLimiter;
+use process::{HasProcess, Process, ProcessView};
 use random::{HasRandom, Random};
-use stdio::Sink;
 use wasmtime::Engine;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtx, WasiCliCtxView};
@@ -39,14 +42,18 @@ pub(crate) struct State {
     random: Random,
     cli: WasiCliCtx,
     sockets: WasiSocketsCtx,
-    stdout: Sink,
-    stderr: Sink,
+    pub(crate) process: Process,
+    /// Where the workspace is found, by each of these names.
+    mounts: Vec<String>,
 }
 
 /// What an instance is given.
 pub(crate) struct Grant<'a> {
     /// What it can read and change; nothing at all while it only lists its tools.
     pub(crate) volumes: Option<Volumes>,
+    /// Names under which it finds the workspace.
+    pub(crate) mounts: Vec<String>,
+    pub(crate) process: Process,
     pub(crate) limits: &'a Limits,
     pub(crate) clock_ns: u64,
     pub(crate) seed: [u8; 32],
@@ -57,6 +64,8 @@ impl<'a> Grant<'a> {
     pub(crate) fn nothing(limits: &'a Limits) -> Grant<'a> {
         Grant {
             volumes: None,
+            mounts: vec![WORKSPACE.to_owned()],
+            process: Process::bare(WORKSPACE, output_bytes(limits)),
             limits,
             clock_ns: 0,
             seed: [0; 32],
@@ -68,7 +77,6 @@ impl State {
     pub(crate) fn new(grant: Grant<'_>) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(grant.limits.handles as usize);
-        let output = usize::try_from(grant.limits.output_bytes).unwrap_or(usize::MAX);
         State {
             table,
             memory: MemoryLimiter::new(grant.limits.memory_bytes),
@@ -77,8 +85,8 @@ impl State {
             random: Random::new(&grant.seed),
             cli: WasiCliCtx::default(),
             sockets: WasiSocketsCtx::default(),
-            stdout: Sink::new(output),
-            stderr: Sink::new(output),
+            process: grant.process,
+            mounts: grant.mounts,
         }
     }
 
@@ -86,11 +94,11 @@ impl State {
     pub(crate) fn take_volumes(&self) -> Option<Volumes> {
         self.volumes.take()
     }
+}
 
-    /// What was printed to stderr, cut at the limit.
-    pub(crate) fn stderr(&self) -> String {
-        self.stderr.text()
-    }
+/// Bytes of an output that are kept.
+pub(crate) fn output_bytes(limits: &Limits) -> usize {
+    usize::try_from(limits.output_bytes).unwrap_or(usize::MAX)
 }
 
 struct HasTable;
@@ -113,10 +121,10 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wasi_random::insecure_seed::add_to_linker::<State, HasRandom>(l, |state| &mut state.random)?;
     fs::types::add_to_linker::<State, HasFs>(l, files)?;
     fs::preopens::add_to_linker::<State, HasFs>(l, files)?;
-    cli::environment::add_to_linker::<State, HasEnvironment>(l, |_| environment::Environment)?;
-    cli::stdout::add_to_linker::<State, HasStdio>(l, stdio)?;
-    cli::stderr::add_to_linker::<State, HasStdio>(l, stdio)?;
-    cli::stdin::add_to_linker::<State, WasiCli>(l, cli)?;
+    cli::environment::add_to_linker::<State, HasProcess>(l, process)?;
+    cli::stdin::add_to_linker::<State, HasProcess>(l, process)?;
+    cli::stdout::add_to_linker::<State, HasProcess>(l, process)?;
+    cli::stderr::add_to_linker::<State, HasProcess>(l, process)?;
     cli::exit::add_to_linker::<State, WasiCli>(l, cli)?;
     cli::terminal_input::add_to_linker::<State, WasiCli>(l, cli)?;
     cli::terminal_output::add_to_linker::<State, WasiCli>(l, cli)?;
@@ -145,15 +153,15 @@ fn clock(state: &mut State) -> ClockView<'_> {
 fn files(state: &mut State) -> View<'_> {
     View {
         volumes: &state.volumes,
+        mounts: &state.mounts,
         table: &mut state.table,
         now: state.clock.wall_timestamp(),
     }
 }
 
-fn stdio(state: &mut State) -> StdioView<'_> {
-    StdioView {
-        stdout: &state.stdout,
-        stderr: &state.stderr,
+fn process(state: &mut State) -> ProcessView<'_> {
+    ProcessView {
+        process: &mut state.process,
         table: &mut state.table,
     }
 }

@@ -6,10 +6,10 @@ mod schema;
 use crate::cache::Cache;
 use crate::engine::Machine;
 use crate::executor::Executors;
-use crate::guest::State;
-use crate::guest::ToolPre;
 use crate::guest::exports::forerun::tool::tools as wit;
+use crate::guest::{CommandPre, State, ToolPre};
 use crate::instance;
+use crate::run::Program;
 use forerun_types::{
     ASK_USER, Action, Annotations, Digest, Observation, ObservationStatus, Speculation, TERMINATE,
     ToolDescription,
@@ -25,6 +25,10 @@ const NAME_BYTES_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Tools of one component.
 const TOOLS_MAX: usize = 256;
+/// How WebAssembly begins.
+const WASM: &[u8] = b"\0asm";
+/// How a WebAssembly module begins that is no component.
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 /// The tools that actions can name. Never changes; adding a component makes another.
 #[derive(Clone, Default)]
@@ -194,6 +198,26 @@ impl Loader<'_> {
         tracing::debug!(component, tools = tools.len(), "tools loaded");
         toolbox.with(tools)
     }
+}
+
+/// Compiles a WASI command.
+pub(crate) fn program(machine: &Machine, cache: &Cache, wasm: &[u8]) -> Result<Program, LoadError> {
+    let failed = |error: wasmtime::Error| LoadError::Component(format!("{error:#}"));
+    if wasm.starts_with(CORE_MODULE) {
+        return Err(LoadError::Component(
+            "it is a core module, not a component; build it for wasm32-wasip2, or make a \
+             component of it with `wasm-tools component new --adapt`"
+                .to_owned(),
+        ));
+    }
+    if !wasm.starts_with(WASM) {
+        let text = "it is no WebAssembly component".to_owned();
+        return Err(LoadError::Component(text));
+    }
+    let compiled = cache.compile(&machine.engine, wasm).map_err(failed)?;
+    let pre = machine.linker.instantiate_pre(&compiled).map_err(failed)?;
+    let pre = Arc::new(CommandPre::new(pre).map_err(failed)?);
+    Ok(Program { pre })
 }
 
 fn describe(

@@ -4,6 +4,7 @@
 mod agent;
 mod daemon;
 mod session;
+mod tool;
 
 use crate::auth::Authority;
 use crate::daemon::Daemon;
@@ -13,6 +14,7 @@ use forerun_proto::conversions;
 use forerun_proto::v1::agent_service_server::AgentServiceServer;
 use forerun_proto::v1::daemon_service_server::DaemonServiceServer;
 use forerun_proto::v1::session_service_server::SessionServiceServer;
+use forerun_proto::v1::tool_service_server::ToolServiceServer;
 use forerun_types::SessionId;
 use std::sync::Arc;
 use tonic::metadata::MetadataMap;
@@ -30,6 +32,9 @@ pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
     let agents = AgentServiceServer::new(agent::Agents(Arc::clone(daemon)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let tools = ToolServiceServer::new(tool::Tools(Arc::clone(daemon)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let daemons = DaemonServiceServer::new(daemon::Daemons(Arc::clone(daemon)));
     health
         .set_serving::<SessionServiceServer<session::Sessions>>()
@@ -41,6 +46,7 @@ pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
         .add_service(health_service)
         .add_service(sessions)
         .add_service(agents)
+        .add_service(tools)
         .add_service(daemons);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(forerun_proto::FILE_DESCRIPTOR_SET)
@@ -53,6 +59,15 @@ pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
             router
         }
     }
+}
+
+/// Runs what blocks on the disk where blocking hurts nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
+) -> Result<T, RequestError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(RequestError::Internal(error.to_string())))
 }
 
 /// The token of a call: `authorization: Bearer …`.

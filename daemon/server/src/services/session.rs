@@ -1,5 +1,6 @@
 //! Sessions: opened, watched, interrupted and finished by their owner.
 
+use super::blocking;
 use crate::config::DEPTH_MAX;
 use crate::daemon::{Daemon, NewSession};
 use crate::error::RequestError;
@@ -276,15 +277,6 @@ fn outcome_to_wire(outcome: FinishOutcome) -> v1::FinishOutcome {
         FinishOutcome::Discard => v1::FinishOutcome::Discard,
         FinishOutcome::Keep => v1::FinishOutcome::Keep,
     }
-}
-
-/// Runs what blocks on the disk where blocking hurts nobody.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
-) -> Result<T, RequestError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(RequestError::Internal(error.to_string())))
 }
 
 impl Sessions {
