@@ -94,6 +94,9 @@ pub enum Error {
         /// The daemon's.
         theirs: String,
     },
+    /// The daemon does not know a call that this program makes.
+    #[error("the daemon that runs does not know this call; it is of an earlier version")]
+    EarlierDaemon,
     /// An argument can not be sent.
     #[error("{what} {problem}")]
     Argument {
@@ -164,7 +167,7 @@ impl Error {
             Error::Unreachable { .. } => "DAEMON_UNREACHABLE",
             Error::Refused(refusal) => &refusal.reason,
             Error::Invalid { .. } => "DAEMON_MESSAGE_INVALID",
-            Error::Protocol { .. } => reason::PROTOCOL_MISMATCH,
+            Error::Protocol { .. } | Error::EarlierDaemon => reason::PROTOCOL_MISMATCH,
             Error::Argument { .. } => "ARGUMENT_INVALID",
             Error::Script(_) => "SCRIPT_INVALID",
         }
@@ -194,7 +197,7 @@ impl Error {
                 Some("`forerun status` says whether the daemon still runs".to_owned())
             }
             Error::Refused(refusal) => refusal.hint.clone(),
-            Error::Protocol { .. } => Some(
+            Error::Protocol { .. } | Error::EarlierDaemon => Some(
                 "`forerun shutdown` stops the daemon; the next call starts the installed one"
                     .to_owned(),
             ),
@@ -205,6 +208,9 @@ impl Error {
 
     /// What an answer of the daemon means.
     pub(crate) fn from_status(status: Status) -> Error {
+        if status.code() == Code::Unimplemented {
+            return Error::EarlierDaemon;
+        }
         match Refusal::read(&status) {
             Some(refusal) => Error::Refused(Box::new(refusal)),
             None => Error::Unreachable {
@@ -308,6 +314,17 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn a_call_that_the_daemon_does_not_know_says_how_to_get_one_that_does() {
+        let error = Error::from_status(Status::unimplemented(""));
+        assert_eq!(error.code(), reason::PROTOCOL_MISMATCH);
+        assert!(
+            error
+                .hint()
+                .is_some_and(|hint| hint.contains("forerun shutdown"))
+        );
     }
 
     #[test]

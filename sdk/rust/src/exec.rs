@@ -110,7 +110,10 @@ impl Forerun {
         tokio::spawn(async move {
             let component = component.chunks(PIECE_BYTES);
             let component = component.map(|piece| ToDaemon::Component(piece.to_vec()));
-            for message in [ToDaemon::Start(Box::new(start))].into_iter().chain(component) {
+            for message in [ToDaemon::Start(Box::new(start))]
+                .into_iter()
+                .chain(component)
+            {
                 // Who does not take it says why in the answer.
                 if send(&pieces, message).await.is_err() {
                     return;
