@@ -66,6 +66,15 @@ reasons! {
     /// The component is none, or needs what no sandbox has. INVALID_ARGUMENT.
     COMPONENT_INVALID;
 
+    /// No such component was added. NOT_FOUND.
+    TOOL_NOT_FOUND;
+    /// Another component has that name. ALREADY_EXISTS.
+    TOOL_EXISTS;
+    /// The component is not the one that was wanted. FAILED_PRECONDITION.
+    TOOL_CHANGED;
+    /// There are as many components as the daemon takes. RESOURCE_EXHAUSTED.
+    TOOLS_LIMIT;
+
     /// There is no policy set of that name. NOT_FOUND.
     POLICY_NOT_FOUND;
     /// The policy set is not valid. INVALID_ARGUMENT.

@@ -12,5 +12,6 @@ mod resilience;
 mod stale;
 mod support;
 mod tokens;
+mod tools;
 mod undo;
 mod wire;

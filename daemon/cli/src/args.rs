@@ -96,6 +96,9 @@ pub(crate) enum Command {
     /// Sessions: list, show, diff, commit, discard, undo, redo
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Tools: list, show, add, remove, call
+    #[command(subcommand)]
+    Tool(ToolCommand),
     /// Run the daemon in the foreground
     Serve(ServeArgs),
     /// Show the daemon that answers
@@ -272,6 +275,50 @@ pub(crate) enum SessionCommand {
     Undo(UndoArgs),
     /// Bring back what was undone
     Redo(UndoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ToolCommand {
+    /// The tools that a session has that is opened now
+    List,
+    /// One tool: what it does, its arguments
+    Show { tool: String },
+    /// Add a component, for every session from now on
+    Add {
+        /// A WebAssembly component: with tools of its own, or a program with a manifest
+        #[arg(value_name = "COMPONENT")]
+        component: PathBuf,
+        /// What it is known by; the file's name if it is not said
+        #[arg(long)]
+        name: Option<String>,
+        /// Of a program: how it presents itself, and how a call becomes its arguments
+        #[arg(long, value_name = "FILE")]
+        manifest: Option<PathBuf>,
+        /// The digest that the component must have
+        #[arg(long)]
+        digest: Option<String>,
+        /// Put it in the place of another that has the name
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Remove what was added
+    Remove { name: String },
+    /// Call a tool once, on a copy-on-write view of a directory
+    Call {
+        tool: String,
+        /// Its arguments, as JSON
+        #[arg(default_value = "{}")]
+        arguments: String,
+        /// The directory; without it an empty one
+        #[arg(long, value_name = "DIR")]
+        workspace: Option<PathBuf>,
+        /// Write its changes to the directory; else they are shown and dropped
+        #[arg(long, requires = "workspace")]
+        commit: bool,
+        /// The policy set
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -133,7 +133,8 @@ fn exit_of(refused: &str) -> Exit {
         reason::REQUEST_INVALID
         | reason::POLICY_INVALID
         | reason::PROTOCOL_VIOLATION
-        | reason::COMPONENT_INVALID => Exit::Data,
+        | reason::COMPONENT_INVALID
+        | reason::TOOL_CHANGED => Exit::Data,
         reason::TOKEN_MISSING
         | reason::TOKEN_INVALID
         | reason::TOKEN_NOT_ALLOWED
@@ -143,6 +144,7 @@ fn exit_of(refused: &str) -> Exit {
         | reason::WORKSPACE_NOT_A_DIRECTORY
         | reason::WORKSPACE_INSIDE_STATE
         | reason::WORKSPACE_UNUSABLE
+        | reason::TOOL_NOT_FOUND
         | reason::POLICY_NOT_FOUND => Exit::NoInput,
         reason::SHUTTING_DOWN | reason::PROTOCOL_MISMATCH => Exit::Unavailable,
         reason::JOURNAL_FAILED | reason::INTERNAL => Exit::Software,

@@ -63,6 +63,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Agent(args) => commands::agent(&global, output, args).await?,
         Command::Watch(args) => commands::watch(&global, output, &args).await?,
         Command::Session(command) => commands::session(&global, output, command).await?,
+        Command::Tool(command) => return commands::tool(&global, output, command).await,
         Command::Status => commands::status(&global, output).await?,
         Command::Shutdown => commands::shutdown(&global, output).await?,
         Command::Socket => commands::socket(&global, output)?,

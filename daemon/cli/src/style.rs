@@ -49,6 +49,12 @@ impl Style {
     }
 }
 
+/// As [`visible`], of a text with lines.
+pub(crate) fn visible_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(visible).collect();
+    lines.join("\n")
+}
+
 /// Text of somebody else as a terminal may have it: what would move the cursor, change
 /// the window or reorder the line is shown as its code.
 pub(crate) fn visible(text: &str) -> String {

@@ -8,8 +8,8 @@ use crate::guest::process::{Output, Process};
 use crate::guest::{CommandPre, Grant, Inbox, LimitHit, State, ToolPre, timestamp};
 use crate::outcome::{self, End};
 use crate::registry::{Registry, Version};
-use crate::run::{Digests, Done, Exec, Program, Run, RunUsage};
-use crate::toolbox::Toolbox;
+use crate::run::{Command, Digests, Done, Exec, Program, Run, RunUsage};
+use crate::toolbox::{Body, Toolbox};
 use forerun_snapshot::{Delta, FsError, Quota};
 use forerun_types::{LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId};
 use std::future::Future;
@@ -39,16 +39,26 @@ pub(crate) async fn run(
     let settled = match toolbox.prepare(&request.action.tool, &arguments) {
         Err(observation) => (observation, None, None),
         Ok(tool) => {
-            let call = Call::Tool {
-                pre: &tool.component,
-                name: &tool.description.name,
-                arguments: request.action.arguments.as_str(),
-            };
-            let grant = Grant {
+            let mut grant = Grant {
                 volumes: Some(volumes(&parent, request)),
                 clock_ns: request.clock_ns,
                 seed: request.seed,
                 ..Grant::nothing(&request.limits)
+            };
+            let call = match &tool.body {
+                Body::Component(pre) => Call::Tool {
+                    pre,
+                    name: &tool.description.name,
+                    arguments: request.action.arguments.as_str(),
+                },
+                Body::Command(program, manifest) => {
+                    let command = Command::of(manifest, &arguments);
+                    grant.mounts = command.mounts();
+                    grant.process.arguments = command.arguments;
+                    grant.process.environment = command.environment;
+                    grant.process.stdin = Inbox::of(manifest.stdin(&arguments).into());
+                    Call::Command(&program.pre)
+                }
             };
             let executed = execute(machine, call, grant, &mut usage).await;
             let read_only = tool.description.annotations.read_only;

@@ -1,7 +1,9 @@
 //! What goes into a sandbox and what comes out: plain data, and the future between.
 
+use crate::fs::WORKSPACE;
 use crate::guest::{CommandPre, PipeWriter, State};
 use crate::registry::Registry;
+use crate::toolbox::Manifest;
 use forerun_types::{
     Action, Digest, LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId,
 };
@@ -51,6 +53,18 @@ pub struct Command {
 }
 
 impl Command {
+    /// A call of a program that is a tool.
+    pub(crate) fn of(manifest: &Manifest, call: &serde_json::Value) -> Command {
+        let environment = manifest.environment.iter();
+        Command {
+            arguments: manifest.arguments(call),
+            environment: environment
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            mount: WORKSPACE.to_owned(),
+        }
+    }
+
     /// The names of the workspace: as wished, and as the directory that relative paths
     /// start from, for programs that know no working directory.
     pub(crate) fn mounts(&self) -> Vec<String> {

@@ -65,8 +65,8 @@ impl Sandboxes {
             toolbox: Arc::new(Toolbox::default()),
         };
         for component in &config.components {
-            sandboxes
-                .add_component(&component.name, &component.wasm)
+            sandboxes = sandboxes
+                .with(&component.name, &component.wasm, None)
                 .map_err(|source| StartError::Component {
                     component: component.name.clone(),
                     source,
@@ -81,13 +81,19 @@ impl Sandboxes {
         &self.toolbox
     }
 
-    /// Adds the tools of a component to this handle (and to its later clones; earlier
-    /// ones keep the tools they have). Blocks while it is compiled.
+    /// A handle with the tools of one more component; this one keeps the tools that it
+    /// has. With a `manifest` the component is a WASI command, and one tool. Blocks while
+    /// it is compiled.
     ///
     /// # Errors
-    /// If it is no tool component, cannot be compiled or described, or a tool's name is
-    /// reserved, malformed or taken.
-    pub fn add_component(&mut self, name: &str, wasm: &[u8]) -> Result<(), LoadError> {
+    /// If it is none, cannot be compiled or described, or a tool's name is reserved,
+    /// malformed or taken.
+    pub fn with(
+        &self,
+        name: &str,
+        wasm: &[u8],
+        manifest: Option<&str>,
+    ) -> Result<Sandboxes, LoadError> {
         let Shared {
             executors,
             machine,
@@ -99,8 +105,14 @@ impl Sandboxes {
             cache,
             executors,
         };
-        self.toolbox = Arc::new(loader.add(&self.toolbox, name, wasm)?);
-        Ok(())
+        let toolbox = match manifest {
+            Some(manifest) => loader.add_program(&self.toolbox, wasm, manifest)?,
+            None => loader.add(&self.toolbox, name, wasm)?,
+        };
+        Ok(Sandboxes {
+            shared: Arc::clone(&self.shared),
+            toolbox: Arc::new(toolbox),
+        })
     }
 
     /// Holds a snapshot, such as the verified state of a session, with an empty

@@ -7,6 +7,7 @@
 use crate::auth::{self, Authority, OwnerKey, Tokens};
 use crate::config::Config;
 use crate::error::RequestError;
+use crate::registry::{Registry, RegistryError};
 use crate::services;
 use crate::session::{
     self, Context, Log, Message, Phase, SessionHandle, SessionSettings, Settler, Summary, View,
@@ -50,6 +51,9 @@ pub enum ServeError {
     /// Sandboxes can not be started.
     #[error("the sandboxes can not be started")]
     Sandboxes(#[from] StartError),
+    /// The tools that were added can not be looked at.
+    #[error("the tools can not be loaded")]
+    Tools(#[source] RegistryError),
     /// The socket can not be opened.
     #[error("the socket can not be opened")]
     Socket(#[from] SocketError),
@@ -97,14 +101,15 @@ impl ServeError {
 pub(crate) struct Daemon {
     pub(crate) config: Config,
     pub(crate) log: Log,
-    pub(crate) sandboxes: Sandboxes,
+    pub(crate) tools: Registry,
     pub(crate) owner_key: OwnerKey,
     pub(crate) started_at: SystemTime,
     sessions: Mutex<HashMap<SessionId, SessionHandle>>,
     created: Mutex<HashMap<String, (NewSession, Created)>>,
     creating: tokio::sync::Mutex<()>,
     finishing: Mutex<()>,
-    policies: Mutex<HashMap<String, PolicySet>>,
+    /// By name, and by the tools that they were made for.
+    policies: Mutex<HashMap<(String, Digest), PolicySet>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -148,9 +153,14 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
     let sandboxes = tokio::task::spawn_blocking(move || Sandboxes::start(sandbox_config))
         .await
         .map_err(io::Error::other)??;
+    let tools_dir = state_dir.clone();
+    let tools = tokio::task::spawn_blocking(move || Registry::open(&tools_dir, sandboxes))
+        .await
+        .map_err(io::Error::other)?
+        .map_err(ServeError::Tools)?;
     let daemon = Arc::new(Daemon {
         log: Log::new(journal),
-        sandboxes,
+        tools,
         owner_key,
         started_at: SystemTime::now(),
         sessions: Mutex::default(),
@@ -327,16 +337,35 @@ impl Daemon {
         Ok(workspace)
     }
 
-    /// A ready policy set for the toolbox; loaded, and checked against its examples, once.
+    /// Runs actions, with the tools that there are now.
+    pub(crate) fn sandboxes(&self) -> Sandboxes {
+        self.tools.sandboxes()
+    }
+
+    /// A ready policy set for the tools that there are now.
     pub(crate) fn policy(&self, name: &str) -> Result<PolicySet, forerun_policy::PolicyError> {
-        if let Some(set) = locked(&self.policies).get(name) {
+        self.policy_for(name, &self.sandboxes())
+    }
+
+    /// A ready policy set for tools; loaded, and checked against its examples, once.
+    pub(crate) fn policy_for(
+        &self,
+        name: &str,
+        sandboxes: &Sandboxes,
+    ) -> Result<PolicySet, forerun_policy::PolicyError> {
+        let toolbox = sandboxes.toolbox();
+        let key = (name.to_owned(), toolbox.digest());
+        if let Some(set) = locked(&self.policies).get(&key) {
             return Ok(set.clone());
         }
         let options = LoadOptions {
             unprotected: self.config.settings.unprotect.clone(),
         };
-        let set = PolicySet::ready_with(name, self.sandboxes.toolbox().tools(), &options)?;
-        locked(&self.policies).insert(name.to_owned(), set.clone());
+        let set = PolicySet::ready_with(name, toolbox.tools(), &options)?;
+        let mut policies = locked(&self.policies);
+        let now = self.sandboxes().toolbox().digest();
+        policies.retain(|(_, tools), _| *tools == now);
+        policies.insert(key, set.clone());
         Ok(set)
     }
 
@@ -389,13 +418,15 @@ impl Daemon {
 
     fn prepare(&self, new: NewSession) -> Result<(Created, Context), RequestError> {
         let workspace = self.open_workspace(&new.workspace)?;
-        let policy = self.policy(&new.policy)?;
+        let sandboxes = self.sandboxes();
+        let policy = self.policy_for(&new.policy, &sandboxes)?;
         let tokens = Tokens::draw()?;
-        let record = self.record_of(&new, &workspace, &policy, &tokens)?;
+        let tools = sandboxes.toolbox().digest();
+        let record = self.record_of(&new, &workspace, &policy, tools, &tokens)?;
         self.log.journal().create_session(&record)?;
         let context = Context {
             log: self.log.clone(),
-            sandboxes: self.sandboxes.clone(),
+            sandboxes,
             settler: self.settler(workspace.clone()),
             workspace,
             policy,
@@ -417,6 +448,7 @@ impl Daemon {
         new: &NewSession,
         workspace: &Workspace,
         policy: &PolicySet,
+        tools: Digest,
         tokens: &Tokens,
     ) -> Result<SessionRecord, RequestError> {
         let now = SystemTime::now()
@@ -429,7 +461,7 @@ impl Daemon {
             instructions: new.instructions.clone(),
             policy: new.policy.clone(),
             policy_digest: policy.digest(),
-            tools: self.sandboxes.toolbox().digest(),
+            tools,
             depth: new.depth,
             commit: new.commit,
             seed: match new.seed {

@@ -2,6 +2,7 @@
 //! `google.rpc.Status`: a code, a stable reason, the field, the state that was needed,
 //! and a hint.
 
+use crate::registry::RegistryError;
 use crate::session::InterruptError;
 use crate::session::archive::ArchiveError;
 use forerun_journal::JournalError;
@@ -53,6 +54,8 @@ pub(crate) enum RequestError {
     Archive(#[from] ArchiveError),
     #[error("the component can not be run")]
     Component(#[from] LoadError),
+    #[error("{0}")]
+    Registry(#[from] RegistryError),
     #[error("the journal failed")]
     Journal(#[from] JournalError),
     #[error("the system refused")]
@@ -106,6 +109,14 @@ impl RequestError {
                 "workspace_locked" => (Code::FailedPrecondition, reason::WORKSPACE_LOCKED),
                 _ => (Code::FailedPrecondition, reason::WORKSPACE_UNUSABLE),
             },
+            RequestError::Registry(error) => match error {
+                RegistryError::Name(_) => (Code::InvalidArgument, reason::REQUEST_INVALID),
+                RegistryError::NotThere(_) => (Code::NotFound, reason::TOOL_NOT_FOUND),
+                RegistryError::Taken { .. } => (Code::AlreadyExists, reason::TOOL_EXISTS),
+                RegistryError::Pin { .. } => (Code::FailedPrecondition, reason::TOOL_CHANGED),
+                RegistryError::Full => (Code::ResourceExhausted, reason::TOOLS_LIMIT),
+                RegistryError::Storage(..) => (Code::Internal, reason::INTERNAL),
+            },
             RequestError::Component(_) => (Code::InvalidArgument, reason::COMPONENT_INVALID),
             RequestError::Policy(error) => match error.code() {
                 "policy_unknown_set" => (Code::NotFound, reason::POLICY_NOT_FOUND),
@@ -138,6 +149,12 @@ impl RequestError {
             RequestError::Workspace(error) => error.hint().map(Into::into),
             RequestError::Recovery(error) => error.hint().map(Into::into),
             RequestError::Policy(error) => error.hint(),
+            RequestError::Registry(RegistryError::Taken { .. }) => Some(
+                "--replace puts it in its place; sessions that are open keep the old one".into(),
+            ),
+            RequestError::Registry(RegistryError::NotThere(_)) => {
+                Some("`forerun tool list` shows what there is".into())
+            }
             RequestError::Archive(
                 ArchiveError::State { hint, .. } | ArchiveError::Conflict { hint, .. },
             ) => Some(hint.clone()).filter(|hint| !hint.is_empty()),

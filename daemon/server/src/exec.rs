@@ -1,4 +1,4 @@
-//! A command that a person runs: a session of one step, decided by its owner before it
+//! A command or a tool that a person runs: a session of one step, decided by its owner before it
 //! begins, and without agents. What it changed is finished and undone as any session's.
 //!
 //! ```text
@@ -12,12 +12,12 @@ use crate::error::RequestError;
 use crate::session::SessionSettings;
 use crate::session::archive::{FinishOutcome, Finished};
 use forerun_journal::{CommitMode, SessionRecord, SessionState};
-use forerun_policy::PolicySet;
-use forerun_sandbox::{Command, Done, Exec, Execution, Run, Streams};
+use forerun_policy::{CallRequest, Counters, Outcome};
+use forerun_sandbox::{Command, Done, Exec, Execution, Run, Sandboxes, Streams};
 use forerun_snapshot::Workspace;
 use forerun_types::{
-    Action, Digest, EventKind, ExecutionEnd, ExecutionId, Limits, NodeId, ObservationStatus,
-    PathChange, SnapshotId, Source, StepIndex, Time,
+    Action, Digest, EventKind, ExecutionEnd, ExecutionId, Limits, NodeId, Observation,
+    ObservationStatus, PathChange, SnapshotId, Source, StepIndex, Time,
 };
 use std::path::PathBuf;
 use std::time::Instant;
@@ -28,31 +28,28 @@ const STEP: StepIndex = StepIndex(0);
 const NODE: NodeId = NodeId(0);
 const EXECUTION: ExecutionId = ExecutionId(0);
 
-/// What is to be run.
-pub(crate) struct NewExec {
-    pub(crate) wasm: Vec<u8>,
-    pub(crate) command: Command,
+/// Where and how something is to be run.
+pub(crate) struct Setting {
     /// `None`: an empty one.
     pub(crate) workspace: Option<PathBuf>,
     pub(crate) policy: String,
     pub(crate) limits: Limits,
 }
 
-/// A command that runs.
+/// What runs.
 pub(crate) struct Running {
     /// `None` without a workspace: then there is nothing to be finished.
     pub(crate) session: Option<SessionRecord>,
     /// Open as long as it runs.
     _workspace: Option<Workspace>,
+    sandboxes: Sandboxes,
     parent: SnapshotId,
     began: Instant,
 }
 
 /// How it ended.
 pub(crate) struct Ended {
-    /// `None` if it was stopped; the text says why.
-    pub(crate) exit_code: Option<i32>,
-    pub(crate) text: String,
+    pub(crate) observation: Observation,
     pub(crate) denied: Option<String>,
     pub(crate) changed: Vec<PathChange>,
 }
@@ -61,71 +58,124 @@ impl Daemon {
     /// Compiles and starts a command. Blocks.
     pub(crate) fn start_exec(
         &self,
-        new: NewExec,
+        wasm: &[u8],
+        command: Command,
+        setting: Setting,
         streams: Streams,
     ) -> Result<(Running, Execution), RequestError> {
-        let program = self.sandboxes.program(&new.wasm)?;
-        let policy = self.policy(&new.policy)?;
-        let workspace = match &new.workspace {
+        let sandboxes = self.sandboxes();
+        let program = sandboxes.program(wasm)?;
+        let action = exec_action(wasm, &command)?;
+        let task = format!("exec {}", command.arguments.join(" "));
+        let (running, request) = self.begin(sandboxes, action, task, setting)?;
+        let exec = Exec {
+            request,
+            command,
+            streams,
+        };
+        let execution = running.sandboxes.exec(&program, exec);
+        Ok((running, execution))
+    }
+
+    /// Starts a call of a tool, or brings the reason for which policy refuses it. Blocks.
+    pub(crate) fn start_call(
+        &self,
+        action: Action,
+        setting: Setting,
+    ) -> Result<Result<(Running, Execution), Observation>, RequestError> {
+        let sandboxes = self.sandboxes();
+        let policy = self.policy_for(&setting.policy, &sandboxes)?;
+        let decision = policy.decide_call(&CallRequest {
+            principal: Source::User,
+            action: &action,
+            step: STEP,
+            depth: 0,
+            speculative: false,
+            counters: Counters::default(),
+        });
+        if let Err(observation) = sandboxes.toolbox().check(&action) {
+            return Ok(Err(*observation));
+        }
+        if decision.outcome != Outcome::Run {
+            let text = format!("{}: {}", decision.code, decision.reason);
+            return Ok(Err(Observation::new(ObservationStatus::Denied, text)));
+        }
+        let task = format!("call {action}");
+        let (running, request) = self.begin(sandboxes, action, task, setting)?;
+        let execution = running.sandboxes.run(request);
+        Ok(Ok((running, execution)))
+    }
+
+    /// Opens what such a step needs, its session included.
+    fn begin(
+        &self,
+        sandboxes: Sandboxes,
+        action: Action,
+        task: String,
+        setting: Setting,
+    ) -> Result<(Running, Run), RequestError> {
+        let policy = self.policy_for(&setting.policy, &sandboxes)?;
+        let workspace = match &setting.workspace {
             Some(path) => Some(self.open_workspace(path)?),
             None => None,
         };
-        let action = action(&new)?;
-        let tokens = Tokens::draw()?;
         let session = NewSession {
-            workspace: new.workspace.clone().unwrap_or_default(),
-            task: format!("exec {}", new.command.arguments.join(" ")),
+            workspace: setting.workspace.unwrap_or_default(),
+            task,
             instructions: String::new(),
-            policy: new.policy.clone(),
+            policy: setting.policy,
             depth: 0,
             commit: CommitMode::Session,
             seed: None,
             clock_ns: None,
             settings: SessionSettings {
-                limits: new.limits.clone(),
+                limits: setting.limits.clone(),
                 ..SessionSettings::default()
             },
         };
         let snapshot = match &workspace {
             Some(workspace) => workspace.snapshot(),
-            None => self.sandboxes.empty(),
+            None => sandboxes.empty(),
         };
-        let base = snapshot.workspace();
-        let record = self.record_of(&session, base, &policy, &tokens)?;
+        let tokens = Tokens::draw()?;
+        let tools = sandboxes.toolbox().digest();
+        let record = self.record_of(&session, snapshot.workspace(), &policy, tools, &tokens)?;
         if workspace.is_some() {
             self.log.journal().create_session(&record)?;
             self.log
                 .append_blocking(&record.id, began(&record, &action))?;
         }
-        let parent = self.sandboxes.open(snapshot);
-        let request = request(&record, action, parent, &policy, new.limits);
-        let exec = Exec {
-            request,
-            command: new.command,
-            streams,
+        let parent = sandboxes.open(snapshot);
+        let run = Run {
+            seed: action.seed(record.seed, STEP),
+            action,
+            parent,
+            limits: setting.limits,
+            clock_ns: record.clock_ns,
+            rules: policy.path_rules(Source::User, false),
         };
         let running = Running {
             session: workspace.is_some().then_some(record),
             _workspace: workspace,
+            sandboxes,
             parent,
             began: Instant::now(),
         };
-        Ok((running, self.sandboxes.exec(&program, exec)))
+        Ok((running, run))
     }
 
-    /// Notes how a command ended, and keeps its changes. Blocks on the disk.
-    pub(crate) fn end_exec(&self, running: &Running, done: Done) -> Result<Ended, RequestError> {
-        let delta = self.sandboxes.delta(done.snapshot);
+    /// Notes how it ended, and keeps its changes. Blocks on the disk.
+    pub(crate) fn end(&self, running: &Running, done: Done) -> Result<Ended, RequestError> {
+        let delta = running.sandboxes.delta(done.snapshot);
         for held in [running.parent, done.snapshot] {
-            self.sandboxes.drop_snapshot(held);
+            running.sandboxes.drop_snapshot(held);
         }
         let changed = delta
             .as_ref()
             .map(|delta| delta.changed())
             .unwrap_or_default();
         let ended = Ended {
-            exit_code: exit_code(&done),
-            text: done.observation.text.clone(),
+            observation: done.observation.clone(),
             denied: done.denied.clone(),
             changed: changed.clone(),
         };
@@ -139,9 +189,10 @@ impl Daemon {
             journal.store_delta(&record.id, STEP, &bytes)?;
         }
         let at = running.at();
-        let reason = match ended.exit_code {
+        let reason = match ended.exit_code() {
             Some(code) => format!("exit code {code}"),
-            None => ended.text.clone(),
+            None if ended.observation.is_error() => ended.observation.text.clone(),
+            None => "done".to_owned(),
         };
         let events = [
             EventKind::ExecutionFinished {
@@ -188,9 +239,9 @@ impl Daemon {
         Ok(ended)
     }
 
-    /// Nobody waits for the command any more; it was stopped. Blocks on the disk.
-    pub(crate) fn abandon_exec(&self, running: &Running) -> Result<(), RequestError> {
-        self.sandboxes.drop_snapshot(running.parent);
+    /// Nobody waits for it any more; it was stopped. Blocks on the disk.
+    pub(crate) fn abandon(&self, running: &Running) -> Result<(), RequestError> {
+        running.sandboxes.drop_snapshot(running.parent);
         let Some(record) = &running.session else {
             return Ok(());
         };
@@ -211,13 +262,13 @@ impl Running {
 
 /// The step as the log has it. Of the environment only the names: the values may be
 /// secrets.
-fn action(new: &NewExec) -> Result<Action, RequestError> {
-    let names = new.command.environment.iter().map(|(name, _)| name);
+fn exec_action(wasm: &[u8], command: &Command) -> Result<Action, RequestError> {
+    let names = command.environment.iter().map(|(name, _)| name);
     let arguments = serde_json::json!({
-        "component": Digest::of(&new.wasm).to_string(),
-        "arguments": new.command.arguments,
+        "component": Digest::of(wasm).to_string(),
+        "arguments": command.arguments,
         "environment": names.collect::<Vec<_>>(),
-        "mount": new.command.mount,
+        "mount": command.mount,
     });
     Action::parse(EXEC, &arguments.to_string())
         .map_err(|error| RequestError::Internal(error.to_string()))
@@ -247,29 +298,15 @@ fn began(record: &SessionRecord, action: &Action) -> Vec<(Time, EventKind)> {
     events.into_iter().map(|kind| (Time::ZERO, kind)).collect()
 }
 
-fn request(
-    record: &SessionRecord,
-    action: Action,
-    parent: SnapshotId,
-    policy: &PolicySet,
-    limits: Limits,
-) -> Run {
-    Run {
-        seed: action.seed(record.seed, STEP),
-        action,
-        parent,
-        limits,
-        clock_ns: record.clock_ns,
-        rules: policy.path_rules(Source::User, false),
+impl Ended {
+    /// A program's exit code; `None` if it was stopped, or is none.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        if let ObservationStatus::Stopped(_) | ObservationStatus::Invalid = self.observation.status
+        {
+            return None;
+        }
+        let structured = self.observation.structured.as_deref()?;
+        let structured: serde_json::Value = serde_json::from_str(structured).ok()?;
+        i32::try_from(structured.get("exit_code")?.as_i64()?).ok()
     }
-}
-
-fn exit_code(done: &Done) -> Option<i32> {
-    let ended = matches!(
-        done.observation.status,
-        ObservationStatus::Success | ObservationStatus::ToolError | ObservationStatus::Denied
-    );
-    let structured = done.observation.structured.as_deref().filter(|_| ended)?;
-    let structured: serde_json::Value = serde_json::from_str(structured).ok()?;
-    i32::try_from(structured.get("exit_code")?.as_i64()?).ok()
 }

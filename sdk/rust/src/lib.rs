@@ -34,6 +34,7 @@ mod info;
 mod open;
 pub mod script;
 mod session;
+mod tools;
 mod watch;
 
 pub use agent::{Agent, AgentError, Candidate, Request};
@@ -48,6 +49,7 @@ pub use info::{
 };
 pub use open::SessionBuilder;
 pub use session::{Session, Tokens};
+pub use tools::{AddTool, Added, Called, Tools};
 pub use watch::Events;
 
 pub use async_trait::async_trait;

@@ -84,7 +84,9 @@ fn serve_failure(error: ServeError) -> Failure {
             (Exit::NotNow, "DAEMON_RUNNING")
         }
         ServeError::Socket(_) => (Exit::NotAllowed, "SOCKET_UNUSABLE"),
-        ServeError::StateDir(..) | ServeError::Io(_) => (Exit::Io, "STATE_UNUSABLE"),
+        ServeError::StateDir(..) | ServeError::Io(_) | ServeError::Tools(_) => {
+            (Exit::Io, "STATE_UNUSABLE")
+        }
         ServeError::Journal(_) | ServeError::Archive(_) => (Exit::Io, "JOURNAL_UNUSABLE"),
         ServeError::Policy { .. } => (Exit::Data, "POLICY_INVALID"),
         ServeError::Sandboxes(_) | ServeError::Transport(_) => (Exit::Software, "START_FAILED"),

@@ -7,6 +7,7 @@ mod exec;
 mod interrupt;
 mod run;
 mod session;
+mod tool;
 mod watch;
 
 pub(crate) use agent::agent;
@@ -16,6 +17,7 @@ pub(crate) use exec::exec;
 pub(crate) use interrupt::interrupt;
 pub(crate) use run::run;
 pub(crate) use session::session;
+pub(crate) use tool::tool;
 pub(crate) use watch::watch;
 
 use crate::args::Global;

@@ -1,5 +1,6 @@
 //! The tools that actions can name, and how components become tools.
 
+mod manifest;
 mod names;
 mod schema;
 
@@ -11,9 +12,10 @@ use crate::guest::{CommandPre, State, ToolPre};
 use crate::instance;
 use crate::run::Program;
 use forerun_types::{
-    ASK_USER, Action, Annotations, Digest, Observation, ObservationStatus, Speculation, TERMINATE,
-    ToolDescription,
+    ASK_USER, Action, Annotations, Digest, Hasher, Observation, ObservationStatus, Speculation,
+    TERMINATE, ToolDescription,
 };
+pub(crate) use manifest::Manifest;
 use schema::Schema;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,8 +44,16 @@ pub struct Toolbox {
 /// A tool that can be run.
 pub(crate) struct Tool {
     pub(crate) description: ToolDescription,
-    pub(crate) component: Arc<ToolPre<State>>,
+    pub(crate) body: Body,
     schema: Schema,
+}
+
+/// What runs when a tool is called.
+pub(crate) enum Body {
+    /// A component that knows its tools.
+    Component(Arc<ToolPre<State>>),
+    /// A program, and how a call becomes its arguments.
+    Command(Program, Box<Manifest>),
 }
 
 /// Why a component's tools could not be added.
@@ -64,6 +74,9 @@ pub enum LoadError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The manifest of a program is not valid.
+    #[error("the manifest is not valid: {0}")]
+    Manifest(String),
     /// A tool whose schema is none.
     #[error("the {which} schema of {tool} is not valid: {reason}")]
     Schema {
@@ -109,7 +122,10 @@ impl Toolbox {
 
     /// The component that implements a tool.
     pub(crate) fn component(&self, name: &str) -> Option<Arc<ToolPre<State>>> {
-        Some(Arc::clone(&self.tools.get(name)?.component))
+        match &self.tools.get(name)?.body {
+            Body::Component(pre) => Some(Arc::clone(pre)),
+            Body::Command(..) => None,
+        }
     }
 
     /// Finds the tool and checks the arguments against its schema.
@@ -200,6 +216,84 @@ impl Loader<'_> {
     }
 }
 
+impl Loader<'_> {
+    /// `toolbox` and a program, as the manifest says.
+    pub(crate) fn add_program(
+        &self,
+        toolbox: &Toolbox,
+        wasm: &[u8],
+        manifest: &str,
+    ) -> Result<Toolbox, LoadError> {
+        let parsed = Manifest::parse(manifest).map_err(LoadError::Manifest)?;
+        let program = program(self.machine, self.cache, wasm)?;
+        let digest = Hasher::new("forerun program tool v1")
+            .digest(&Digest::of(wasm))
+            .field(manifest)
+            .finish();
+        let description = ToolDescription {
+            name: parsed.name.clone(),
+            title: parsed.title.clone(),
+            description: parsed.description.clone(),
+            input_schema: parsed.input_schema.clone(),
+            output_schema: None,
+            annotations: Annotations {
+                read_only: parsed.read_only,
+                destructive: parsed.destructive,
+                idempotent: parsed.idempotent,
+                open_world: false,
+            },
+            deterministic: parsed.deterministic,
+            speculation: match parsed.speculation {
+                manifest::Speculation::Never => Speculation::Never,
+                manifest::Speculation::Contained => Speculation::Contained,
+                manifest::Speculation::Pure => Speculation::Pure,
+            },
+            component: digest,
+        };
+        let body = Body::Command(program, Box::new(parsed));
+        toolbox.with(vec![Tool::new(description, body)?])
+    }
+}
+
+impl Tool {
+    /// # Errors
+    /// If it has a name, a text or a schema that no tool may have.
+    fn new(description: ToolDescription, body: Body) -> Result<Tool, LoadError> {
+        check_name(&description.name)?;
+        let schemas = [
+            Some(&description.input_schema),
+            description.output_schema.as_ref(),
+        ];
+        let schemas = schemas
+            .into_iter()
+            .flatten()
+            .map(|schema| schema.to_string().len());
+        let texts = [description.title.len(), description.description.len()];
+        if texts
+            .into_iter()
+            .chain(schemas)
+            .any(|len| len > TEXT_BYTES_MAX)
+        {
+            return Err(LoadError::TooLarge(format!(
+                "a text of {} is longer than {} KiB",
+                description.name,
+                TEXT_BYTES_MAX >> 10
+            )));
+        }
+        let schema = Schema::new(&description.input_schema);
+        let schema = schema.map_err(|reason| LoadError::Schema {
+            tool: description.name.clone(),
+            which: "input",
+            reason,
+        })?;
+        Ok(Tool {
+            description,
+            body,
+            schema,
+        })
+    }
+}
+
 /// Compiles a WASI command.
 pub(crate) fn program(machine: &Machine, cache: &Cache, wasm: &[u8]) -> Result<Program, LoadError> {
     let failed = |error: wasmtime::Error| LoadError::Component(format!("{error:#}"));
@@ -225,19 +319,6 @@ fn describe(
     component: Digest,
     pre: &Arc<ToolPre<State>>,
 ) -> Result<Tool, LoadError> {
-    check_name(&tool.name)?;
-    let texts = [&tool.title, &tool.description, &tool.input_schema];
-    if texts
-        .into_iter()
-        .chain(&tool.output_schema)
-        .any(|text| text.len() > TEXT_BYTES_MAX)
-    {
-        return Err(LoadError::TooLarge(format!(
-            "a text of {} is longer than {} KiB",
-            tool.name,
-            TEXT_BYTES_MAX >> 10
-        )));
-    }
     let parse = |which: &'static str, text: &str| {
         serde_json::from_str(text).map_err(|error| LoadError::Schema {
             tool: tool.name.clone(),
@@ -251,35 +332,27 @@ fn describe(
         .as_deref()
         .map(|text| parse("output", text))
         .transpose()?;
-    let schema = Schema::new(&input_schema).map_err(|reason| LoadError::Schema {
-        tool: tool.name.clone(),
-        which: "input",
-        reason,
-    })?;
-    Ok(Tool {
-        description: ToolDescription {
-            name: tool.name,
-            title: tool.title,
-            description: tool.description,
-            input_schema,
-            output_schema,
-            annotations: Annotations {
-                read_only: tool.annotations.read_only,
-                destructive: tool.annotations.destructive,
-                idempotent: tool.annotations.idempotent,
-                open_world: tool.annotations.open_world,
-            },
-            deterministic: tool.deterministic,
-            speculation: match tool.speculation {
-                wit::Speculation::Never => Speculation::Never,
-                wit::Speculation::Contained => Speculation::Contained,
-                wit::Speculation::Pure => Speculation::Pure,
-            },
-            component,
+    let description = ToolDescription {
+        name: tool.name,
+        title: tool.title,
+        description: tool.description,
+        input_schema,
+        output_schema,
+        annotations: Annotations {
+            read_only: tool.annotations.read_only,
+            destructive: tool.annotations.destructive,
+            idempotent: tool.annotations.idempotent,
+            open_world: tool.annotations.open_world,
         },
-        component: Arc::clone(pre),
-        schema,
-    })
+        deterministic: tool.deterministic,
+        speculation: match tool.speculation {
+            wit::Speculation::Never => Speculation::Never,
+            wit::Speculation::Contained => Speculation::Contained,
+            wit::Speculation::Pure => Speculation::Pure,
+        },
+        component,
+    };
+    Tool::new(description, Body::Component(Arc::clone(pre)))
 }
 
 fn check_name(name: &str) -> Result<(), LoadError> {

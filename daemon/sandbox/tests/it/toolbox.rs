@@ -76,13 +76,17 @@ async fn the_toolbox_lists_the_shipped_tools_under_a_digest() {
 
 #[tokio::test]
 async fn what_is_no_tool_component_is_refused() {
-    let mut sandboxes = Fixture::new(&[]).sandboxes.clone();
+    let sandboxes = Fixture::new(&[]).sandboxes.clone();
     let digest = sandboxes.toolbox().digest();
     for wasm in [&b"not wasm"[..], b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"] {
-        let error = sandboxes.add_component("bad", wasm).expect_err("refused");
+        let error = sandboxes
+            .with("bad", wasm, None)
+            .map(drop)
+            .expect_err("refused");
         assert!(matches!(error, LoadError::Component(_)), "{error}");
     }
-    let again = sandboxes.add_component("again", forerun_test_guests::HOSTILE);
+    let again = sandboxes.with("again", forerun_test_guests::HOSTILE, None);
+    let again = again.map(drop);
     assert!(matches!(again, Err(LoadError::Name { .. })), "{again:?}");
     assert_eq!(
         sandboxes.toolbox().digest(),

@@ -136,7 +136,7 @@ impl Stream {
         let welcome = welcome
             .ok_or(RequestError::SessionOver)?
             .map_err(RequestError::RoleTaken)?;
-        let toolbox = daemon.sandboxes.toolbox();
+        let toolbox = &welcome.tools;
         let tools = toolbox.digest();
         let tool_set = v1::ToolSet::new(tools, toolbox.tools().iter().cloned());
         send(

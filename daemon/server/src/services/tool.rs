@@ -1,15 +1,17 @@
-//! Programs that a person runs: one stream each, from the component to the exit code.
+//! Tools: listed, added, removed, called; and programs that a person runs, one stream
+//! each, from the component to the exit code.
 
 use super::blocking;
 use crate::daemon::Daemon;
 use crate::error::RequestError;
-use crate::exec::{Ended, NewExec};
+use crate::exec::{Ended, Setting};
+use crate::registry::{Entry, Source};
 use forerun_proto::conversions::{self, ConversionError};
 use forerun_proto::v1;
 use forerun_proto::v1::tool_service_exec_request::Message as FromWire;
 use forerun_proto::v1::tool_service_exec_response::Message as ToWire;
 use forerun_proto::v1::tool_service_server::ToolService;
-use forerun_sandbox::{Bytes, Command, Done, Execution, PipeReader, Streams, pipe};
+use forerun_sandbox::{Bytes, Command, Done, Execution, PipeReader, Sandboxes, Streams, pipe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,10 +39,104 @@ const TMP: &str = "/tmp";
 pub(super) struct Tools(pub(super) Arc<Daemon>);
 
 type Answer = Result<v1::ToolServiceExecResponse, Status>;
+type Reply<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl ToolService for Tools {
     type ExecStream = ReceiverStream<Answer>;
+
+    async fn list(
+        &self,
+        request: Request<v1::ToolServiceListRequest>,
+    ) -> Reply<v1::ToolServiceListResponse> {
+        self.0
+            .authorize_user(request.metadata(), "list the tools")?;
+        let sandboxes = self.0.sandboxes();
+        let tools = sandboxes.toolbox().tools().iter().cloned();
+        let added = self.0.tools.entries();
+        Ok(Response::new(v1::ToolServiceListResponse {
+            tools: tools.map(Into::into).collect(),
+            added: added.into_iter().map(added_to_wire).collect(),
+        }))
+    }
+
+    async fn add(
+        &self,
+        request: Request<v1::ToolServiceAddRequest>,
+    ) -> Reply<v1::ToolServiceAddResponse> {
+        self.0.authorize_user(request.metadata(), "add a tool")?;
+        let request = request.into_inner();
+        let pin = conversions::optional_text("digest", request.digest.as_deref());
+        let pin = pin.map_err(RequestError::from)?;
+        if request.component.len() as u64 > COMPONENT_BYTES_MAX {
+            let problem = format!("at most {} MiB", COMPONENT_BYTES_MAX >> 20);
+            return Err(RequestError::from(ConversionError::new("component", problem)).into());
+        }
+        let source = Source {
+            wasm: request.component,
+            manifest: request.manifest,
+        };
+        let (daemon, name) = (Arc::clone(&self.0), request.name);
+        let added = blocking(move || {
+            let default = &daemon.config.settings.policy;
+            let check =
+                |sandboxes: &Sandboxes| Ok(daemon.policy_for(default, sandboxes).map(drop)?);
+            let entry = daemon
+                .tools
+                .add(&name, &source, pin, request.replace, check)?;
+            Ok((name, entry))
+        });
+        let added = Some(added_to_wire(added.await?));
+        Ok(Response::new(v1::ToolServiceAddResponse { added }))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<v1::ToolServiceRemoveRequest>,
+    ) -> Reply<v1::ToolServiceRemoveResponse> {
+        self.0.authorize_user(request.metadata(), "remove a tool")?;
+        let (daemon, name) = (Arc::clone(&self.0), request.into_inner().name);
+        blocking(move || daemon.tools.remove(&name)).await?;
+        Ok(Response::new(v1::ToolServiceRemoveResponse {}))
+    }
+
+    async fn call(
+        &self,
+        request: Request<v1::ToolServiceCallRequest>,
+    ) -> Reply<v1::ToolServiceCallResponse> {
+        self.0.authorize_user(request.metadata(), "call a tool")?;
+        let request = request.into_inner();
+        let action = conversions::required("action", request.action).map_err(RequestError::from)?;
+        let limits = request.limits;
+        let setting = setting(&self.0, request.workspace, request.policy, limits)?;
+        let daemon = Arc::clone(&self.0);
+        let started = blocking(move || daemon.start_call(action, setting)).await?;
+        let (running, execution) = match started {
+            Ok(started) => started,
+            Err(refusal) => {
+                return Ok(Response::new(v1::ToolServiceCallResponse {
+                    session: None,
+                    observation: Some(refusal.into()),
+                    changed: Vec::new(),
+                }));
+            }
+        };
+        // Ended or not, it is noted, even if the client goes away meanwhile.
+        let daemon = Arc::clone(&self.0);
+        let session = running.session.as_ref().map(|record| record.id.to_string());
+        let ended = tokio::spawn(async move {
+            let done = execution.await;
+            blocking(move || daemon.end(&running, done)).await
+        });
+        let ended = ended
+            .await
+            .unwrap_or_else(|error| Err(RequestError::Internal(error.to_string())))?;
+        Ok(Response::new(v1::ToolServiceCallResponse {
+            session,
+            observation: Some(ended.observation.into()),
+            changed: ended.changed.into_iter().map(Into::into).collect(),
+        }))
+    }
 
     async fn exec(
         &self,
@@ -67,7 +163,7 @@ async fn exec(
     outgoing: &mpsc::Sender<Answer>,
 ) -> Result<(), RequestError> {
     daemon.authorize_user(metadata, "run a command")?;
-    let new = read_start(daemon, &mut incoming).await?;
+    let (wasm, command, setting) = read_start(daemon, &mut incoming).await?;
     let (stdin, from_client) = mpsc::channel(STDIN_MAX);
     let (stdout, from_stdout) = pipe();
     let (stderr, from_stderr) = pipe();
@@ -78,7 +174,7 @@ async fn exec(
     };
     let (running, execution) = {
         let daemon = Arc::clone(daemon);
-        blocking(move || daemon.start_exec(new, streams)).await?
+        blocking(move || daemon.start_exec(&wasm, command, setting, streams)).await?
     };
     let session = running.session.as_ref().map(|record| record.id.to_string());
     let started = ToWire::Started(v1::ExecStarted { session });
@@ -90,8 +186,8 @@ async fn exec(
     };
     let daemon = Arc::clone(daemon);
     let ended = blocking(move || match ended {
-        Some(done) => daemon.end_exec(&running, done).map(Some),
-        None => daemon.abandon_exec(&running).map(|()| None),
+        Some(done) => daemon.end(&running, done).map(Some),
+        None => daemon.abandon(&running).map(|()| None),
     });
     if let Some(ended) = ended.await? {
         send(outgoing, ToWire::Ended(ended.into())).await;
@@ -153,7 +249,7 @@ async fn send(outgoing: &mpsc::Sender<Answer>, message: ToWire) -> bool {
 async fn read_start(
     daemon: &Daemon,
     incoming: &mut Streaming<v1::ToolServiceExecRequest>,
-) -> Result<NewExec, RequestError> {
+) -> Result<(Vec<u8>, Command, Setting), RequestError> {
     let violation = |text: &str| RequestError::ProtocolViolation(text.to_owned());
     let mut next = async || {
         let message = tokio::time::timeout(START_TIMEOUT, incoming.message()).await;
@@ -165,21 +261,21 @@ async fn read_start(
         return Err(violation("the first message must be start"));
     };
     let length = start.component_bytes;
-    let mut new = convert(daemon, *start)?;
-    while (new.wasm.len() as u64) < length {
+    let (command, setting) = convert(daemon, *start)?;
+    let mut wasm = Vec::new();
+    while (wasm.len() as u64) < length {
         match next().await? {
-            Some(FromWire::Component(bytes)) => new.wasm.extend(bytes),
+            Some(FromWire::Component(bytes)) => wasm.extend(bytes),
             _ => return Err(violation("the component is not whole")),
         }
-        if new.wasm.len() as u64 > length {
+        if wasm.len() as u64 > length {
             return Err(violation("the component is longer than was said"));
         }
     }
-    Ok(new)
+    Ok((wasm, command, setting))
 }
 
-fn convert(daemon: &Daemon, start: v1::ExecStart) -> Result<NewExec, RequestError> {
-    let settings = &daemon.config.settings;
+fn convert(daemon: &Daemon, start: v1::ExecStart) -> Result<(Command, Setting), RequestError> {
     let invalid = |field: &str, problem: String| ConversionError::new(field, problem);
     if start.component_bytes > COMPONENT_BYTES_MAX {
         let problem = format!("at most {} MiB", COMPONENT_BYTES_MAX >> 20);
@@ -214,32 +310,53 @@ fn convert(daemon: &Daemon, start: v1::ExecStart) -> Result<NewExec, RequestErro
             return Err(invalid("start.mount", problem).into());
         }
     };
-    let workspace = start.workspace.map(PathBuf::from);
+    let command = Command {
+        arguments,
+        environment,
+        mount,
+    };
+    let setting = setting(daemon, start.workspace, start.policy, start.limits)?;
+    Ok((command, setting))
+}
+
+fn setting(
+    daemon: &Daemon,
+    workspace: Option<String>,
+    policy: String,
+    limits: Option<v1::Limits>,
+) -> Result<Setting, RequestError> {
+    let settings = &daemon.config.settings;
+    let workspace = workspace.map(PathBuf::from);
     if workspace.as_ref().is_some_and(|path| !path.is_absolute()) {
-        let problem = "must be an absolute path".to_owned();
-        return Err(invalid("start.workspace", problem).into());
+        return Err(ConversionError::new("workspace", "must be an absolute path").into());
     }
-    let policy = Some(start.policy).filter(|name| !name.is_empty());
-    Ok(NewExec {
-        wasm: Vec::new(),
-        command: Command {
-            arguments,
-            environment,
-            mount,
-        },
+    let policy = Some(policy).filter(|name| !name.is_empty());
+    Ok(Setting {
         workspace,
         policy: policy.unwrap_or_else(|| settings.policy.clone()),
-        limits: conversions::limits_over(&settings.limits, start.limits),
+        limits: conversions::limits_over(&settings.limits, limits),
     })
+}
+
+fn added_to_wire((name, entry): (String, Entry)) -> v1::AddedComponent {
+    v1::AddedComponent {
+        name,
+        digest: entry
+            .digest
+            .map(|digest| digest.to_string())
+            .unwrap_or_default(),
+        tools: entry.tools,
+        problem: entry.problem.unwrap_or_default(),
+    }
 }
 
 impl From<Ended> for v1::ExecEnded {
     fn from(ended: Ended) -> v1::ExecEnded {
         v1::ExecEnded {
-            exit_code: ended.exit_code,
-            stopped: match ended.exit_code {
+            exit_code: ended.exit_code(),
+            stopped: match ended.exit_code() {
                 Some(_) => String::new(),
-                None => ended.text,
+                None => ended.observation.text,
             },
             denied: ended.denied,
             changed: ended.changed.into_iter().map(Into::into).collect(),

@@ -326,6 +326,7 @@ impl Actor {
         let _ = reply.send(Ok(Welcome {
             open_calls,
             reattach,
+            tools: self.context.sandboxes.toolbox().clone(),
         }));
         for (role, capacity) in roles {
             self.plan(Input::AgentAttached { role, capacity });

@@ -29,7 +29,7 @@ pub(crate) use settle::Settler;
 pub(crate) use summary::{Phase, RoleSummary, Summary};
 
 use forerun_planner::{Failure, RetireResult, Seen};
-use forerun_sandbox::Done;
+use forerun_sandbox::{Done, Toolbox};
 use forerun_snapshot::FileDiff;
 use forerun_types::{
     Action, CallId, CommitId, ExecutionId, NodeId, PathChange, Role, StepIndex, Usage,
@@ -84,6 +84,8 @@ pub(crate) struct Welcome {
     /// Calls that the agent named and that are still waited for.
     pub(crate) open_calls: Vec<CallId>,
     pub(crate) reattach: Duration,
+    /// The session's tools, whatever was added or removed since.
+    pub(crate) tools: Toolbox,
 }
 
 /// How a retirement ended.
