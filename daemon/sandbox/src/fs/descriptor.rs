@@ -2,14 +2,14 @@
 
 use super::failure::FsFailure;
 use super::resolve::{Entry, Last, Resolved};
-use super::streams::{AppendTo, DirectoryStream, ReadFrom, WriteTo};
+use super::streams::{DirectoryStream, ReadFrom, WriteTo};
 use super::types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, HostDescriptor,
     MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
 };
 use super::volumes::{Mount, Place, Volumes};
 use super::{SharedVolumes, View};
-use forerun_snapshot::{Inode, Metadata, NodeKind, Timestamp};
+use forerun_snapshot::{FsError, Inode, Metadata, NodeKind, Timestamp};
 use forerun_types::Touch;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
@@ -17,6 +17,9 @@ use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 /// Most bytes that one call of `read` returns; a guest asks again for more.
 pub(crate) const READ_BYTES_MAX: u64 = 1 << 20;
+
+/// Largest offset in a file, as `off_t` has it.
+const OFFSET_MAX: u64 = i64::MAX as u64;
 
 /// An open node. While it is open the node stays usable, even without a name.
 pub struct Descriptor {
@@ -81,12 +84,11 @@ impl Descriptor {
         }
     }
 
+    /// What works on files does not on anything else, or without these flags.
     fn file(&self, needed: DescriptorFlags) -> Result<&Open, FsFailure> {
         match self.kind {
             NodeKind::File if self.flags.contains(needed) => Ok(&self.open),
-            NodeKind::File => Err(ErrorCode::NotPermitted.into()),
-            NodeKind::Directory => Err(ErrorCode::IsDirectory.into()),
-            NodeKind::Symlink => Err(ErrorCode::BadDescriptor.into()),
+            _ => Err(ErrorCode::BadDescriptor.into()),
         }
     }
 }
@@ -118,7 +120,12 @@ impl HostDescriptor for View<'_> {
         fd: Fd,
         offset: u64,
     ) -> Result<Resource<DynInputStream>, FsFailure> {
-        let file = self.get(&fd)?.file(DescriptorFlags::READ)?;
+        let descriptor = self.get(&fd)?;
+        // `cat` of a directory is to say so.
+        if descriptor.kind == NodeKind::Directory {
+            return Err(ErrorCode::IsDirectory.into());
+        }
+        let file = descriptor.file(DescriptorFlags::READ)?;
         let stream = ReadFrom::new(Open::new(&file.volumes, file.place), offset);
         Ok(self.table.push(Box::new(stream) as DynInputStream)?)
     }
@@ -129,18 +136,22 @@ impl HostDescriptor for View<'_> {
         offset: u64,
     ) -> Result<Resource<DynOutputStream>, FsFailure> {
         let file = self.get(&fd)?.file(DescriptorFlags::WRITE)?;
-        let stream = WriteTo::new(Open::new(&file.volumes, file.place), offset);
+        let stream = WriteTo::at(Open::new(&file.volumes, file.place), offset);
         Ok(self.table.push(Box::new(stream) as DynOutputStream)?)
     }
 
     fn append_via_stream(&mut self, fd: Fd) -> Result<Resource<DynOutputStream>, FsFailure> {
         let file = self.get(&fd)?.file(DescriptorFlags::WRITE)?;
-        let stream = AppendTo::new(Open::new(&file.volumes, file.place));
+        let stream = WriteTo::end(Open::new(&file.volumes, file.place));
         Ok(self.table.push(Box::new(stream) as DynOutputStream)?)
     }
 
-    fn advise(&mut self, fd: Fd, _: u64, _: u64, _: Advice) -> Result<(), FsFailure> {
-        self.get(&fd)?.file(DescriptorFlags::empty()).map(|_| ())
+    fn advise(&mut self, fd: Fd, _: u64, length: u64, _: Advice) -> Result<(), FsFailure> {
+        self.get(&fd)?.file(DescriptorFlags::empty())?;
+        if length > OFFSET_MAX {
+            return Err(ErrorCode::Invalid.into());
+        }
+        Ok(())
     }
 
     fn sync_data(&mut self, fd: Fd) -> Result<(), FsFailure> {
@@ -156,7 +167,12 @@ impl HostDescriptor for View<'_> {
     }
 
     fn set_size(&mut self, fd: Fd, size: u64) -> Result<(), FsFailure> {
-        let file = self.get(&fd)?.file(DescriptorFlags::WRITE)?;
+        let descriptor = self.get(&fd)?;
+        let file = descriptor.file(DescriptorFlags::empty())?;
+        // As `ftruncate` says it.
+        if !descriptor.flags.contains(DescriptorFlags::WRITE) || size > OFFSET_MAX {
+            return Err(ErrorCode::Invalid.into());
+        }
         file.with(|volumes, place| Ok(volumes.branch(place.mount).set_len(place.node, size)?))
     }
 
@@ -178,19 +194,20 @@ impl HostDescriptor for View<'_> {
         file.with(|volumes, place| {
             let length = usize::try_from(length.min(READ_BYTES_MAX)).unwrap_or(0);
             let mut bytes = vec![0; length];
-            let branch = volumes.branch(place.mount);
-            let read = branch.read(place.node, offset, &mut bytes)?;
+            let read = read_at(volumes, place, offset, &mut bytes)?;
             bytes.truncate(read);
-            Ok((bytes, read == 0 && length > 0))
+            let at_end = match length {
+                0 => offset >= volumes.branch(place.mount).metadata(place.node)?.size,
+                _ => read == 0,
+            };
+            Ok((bytes, at_end))
         })
     }
 
     fn write(&mut self, fd: Fd, bytes: Vec<u8>, offset: u64) -> Result<u64, FsFailure> {
         let file = self.get(&fd)?.file(DescriptorFlags::WRITE)?;
         file.with(|volumes, place| {
-            volumes
-                .branch(place.mount)
-                .write(place.node, offset, &bytes)?;
+            write_at(volumes, place, offset, &bytes)?;
             Ok(bytes.len() as u64)
         })
     }
@@ -198,7 +215,11 @@ impl HostDescriptor for View<'_> {
     fn read_directory(&mut self, fd: Fd) -> Result<Resource<DirectoryStream>, FsFailure> {
         let entries = self.get(&fd)?.directory()?.with(|volumes, place| {
             volumes.touch_node(Touch::Read, place.mount, place.node)?;
-            Ok(volumes.branch(place.mount).list(place.node)?)
+            match volumes.branch(place.mount).list(place.node) {
+                // Removed while it was open.
+                Err(FsError::NotFound) => Ok(Vec::new()),
+                entries => Ok(entries?),
+            }
         })?;
         Ok(self.table.push(DirectoryStream::new(entries))?)
     }
@@ -317,7 +338,7 @@ impl HostDescriptor for View<'_> {
         let descriptor = Descriptor {
             open: Open::new(&volumes, place),
             kind,
-            flags,
+            flags: flags_of(kind, flags),
         };
         Ok(self.table.push(descriptor)?)
     }
@@ -437,6 +458,53 @@ impl HostDescriptor for View<'_> {
         self.table.delete(fd)?;
         Ok(())
     }
+}
+
+/// The flags that a descriptor has when these were asked for: it can at least be read,
+/// and only directories have contents to be mutated.
+fn flags_of(kind: NodeKind, asked: DescriptorFlags) -> DescriptorFlags {
+    let mut flags = asked & (DescriptorFlags::READ | DescriptorFlags::WRITE);
+    if !flags.contains(DescriptorFlags::WRITE) {
+        flags |= DescriptorFlags::READ;
+    }
+    if kind == NodeKind::Directory {
+        flags |= asked & DescriptorFlags::MUTATE_DIRECTORY;
+    }
+    flags
+}
+
+/// Reads as `pread` does.
+pub(crate) fn read_at(
+    volumes: &mut Volumes,
+    place: Place,
+    offset: u64,
+    bytes: &mut [u8],
+) -> Result<usize, FsFailure> {
+    if offset > OFFSET_MAX {
+        return Err(ErrorCode::Invalid.into());
+    }
+    let branch = volumes.branch(place.mount);
+    // The kernel refuses to read across the largest offset, even where nothing is.
+    if offset > OFFSET_MAX - READ_BYTES_MAX && offset >= branch.metadata(place.node)?.size {
+        return Ok(0);
+    }
+    Ok(branch.read(place.node, offset, bytes)?)
+}
+
+/// Writes as `pwrite` does, but always all of it.
+pub(crate) fn write_at(
+    volumes: &mut Volumes,
+    place: Place,
+    offset: u64,
+    bytes: &[u8],
+) -> Result<(), FsFailure> {
+    let end = offset.checked_add(bytes.len() as u64);
+    if end.is_none_or(|end| end > OFFSET_MAX) {
+        return Err(ErrorCode::Invalid.into());
+    }
+    Ok(volumes
+        .branch(place.mount)
+        .write(place.node, offset, bytes)?)
 }
 
 fn last(flags: PathFlags) -> Last {
@@ -559,6 +627,9 @@ fn datetime(time: Timestamp) -> Option<Datetime> {
     })
 }
 
+/// Nanoseconds in a second; more of them are seconds.
+const NANOS_PER_SEC: u32 = 1_000_000_000;
+
 fn set_times(
     volumes: &mut Volumes,
     place: Place,
@@ -566,14 +637,17 @@ fn set_times(
     now: Timestamp,
 ) -> Result<(), FsFailure> {
     let time = |new| match new {
-        NewTimestamp::NoChange => Ok(None),
+        NewTimestamp::NoChange => Ok::<_, ErrorCode>(None),
         NewTimestamp::Now => Ok(Some(now)),
-        NewTimestamp::Timestamp(Datetime { nanoseconds, .. }) if nanoseconds >= 1_000_000_000 => {
-            Err(ErrorCode::Invalid)
-        }
-        NewTimestamp::Timestamp(time) => Ok(Some(Timestamp {
-            secs: i64::try_from(time.seconds).map_err(|_| ErrorCode::Overflow)?,
-            nanos: time.nanoseconds,
+        NewTimestamp::Timestamp(Datetime {
+            seconds,
+            nanoseconds,
+        }) => Ok(Some(Timestamp {
+            secs: i64::try_from(seconds)
+                .ok()
+                .and_then(|secs| secs.checked_add(i64::from(nanoseconds / NANOS_PER_SEC)))
+                .ok_or(ErrorCode::Overflow)?,
+            nanos: nanoseconds % NANOS_PER_SEC,
         })),
     };
     let (accessed, modified) = (time(accessed)?, time(modified)?);

@@ -6,7 +6,8 @@
 //! - `..` never leads above the directory the path started from: `not-permitted`.
 //! - Symbolic links are followed inside that directory only, at most [`LINKS_MAX`] of
 //!   them (`loop`); an absolute target leads out, so it is `not-permitted`.
-//! - A trailing slash, `/.` or `/..` demands a directory.
+//! - A trailing slash demands a directory; what ends in `/.` or `/..` is one, and has to
+//!   be there.
 //! - The empty path is `no-entry`, NUL is `invalid`, an overlong path or name is
 //!   `name-too-long`, an absolute path is `not-permitted`.
 
@@ -129,14 +130,17 @@ struct Walk {
 enum Part {
     Name(String),
     Parent,
-    /// An empty component or `.`, which only matters at the end.
+    /// `.`, which is the directory that it comes after.
     Here,
+    /// An empty component: a slash more, which only matters at the end.
+    Slash,
 }
 
 impl Walk {
     fn push(&mut self, path: &str) {
         self.pending.extend(path.rsplit('/').map(|part| match part {
-            "" | "." => Part::Here,
+            "" => Part::Slash,
+            "." => Part::Here,
             ".." => Part::Parent,
             name => Part::Name(name.to_owned()),
         }));
@@ -149,7 +153,7 @@ impl Walk {
                 return Err(ErrorCode::Loop);
             }
             let name = match part {
-                Part::Here => continue,
+                Part::Here | Part::Slash => continue,
                 Part::Parent => {
                     self.up()?;
                     continue;
@@ -170,8 +174,8 @@ impl Walk {
                 Err(FsError::Changed) => return Err(ErrorCode::Busy),
                 Err(_) => return Err(ErrorCode::Io),
             };
-            // Only slashes and dots left: this is the last name, and a directory is meant.
-            let is_last = self.pending.iter().all(|part| matches!(part, Part::Here));
+            // Only slashes left: this is the last name, and a directory is meant.
+            let is_last = self.pending.iter().all(|part| matches!(part, Part::Slash));
             let demands_directory = is_last && !self.pending.is_empty();
             let entry = |node| {
                 Resolved::Entry(Entry {
@@ -336,8 +340,16 @@ mod tests {
         let mut tree = Fixture::new();
         assert_eq!(tree.follow("d/"), found(":d/"));
         assert_eq!(tree.follow("a//"), found(":a/"));
-        assert_eq!(tree.follow("d/e/."), found("d:e/"));
         assert_eq!(tree.follow("new/"), found(":new/ new"));
+    }
+
+    #[test]
+    fn a_dot_at_the_end_is_the_directory_before_it() {
+        let mut tree = Fixture::new();
+        assert_eq!(tree.follow("d/e/."), found("[d/e]"));
+        assert_eq!(tree.resolve("d/root/.", Last::Entry), found("[]"));
+        assert_eq!(tree.follow("new/."), Err(ErrorCode::NoEntry));
+        assert_eq!(tree.follow("a/."), Err(ErrorCode::NotDirectory));
     }
 
     #[test]

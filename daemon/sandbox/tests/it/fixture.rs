@@ -30,6 +30,10 @@ static SANDBOXES: LazyLock<Sandboxes> = LazyLock::new(|| {
         name: "hostile".into(),
         wasm: forerun_test_guests::HOSTILE.into(),
     });
+    config.components.push(ComponentSource {
+        name: "probe".into(),
+        wasm: forerun_test_guests::PROBE.into(),
+    });
     Sandboxes::start(config).expect("starts")
 });
 
@@ -46,7 +50,8 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// A workspace with these files. A content that begins with `->` makes a link.
+    /// A workspace with these files. A content that begins with `->` makes a link, `/` an
+    /// empty directory.
     pub(crate) fn new(files: &[(&str, &str)]) -> Fixture {
         let directory = tempfile::tempdir().expect("temporary directory");
         let root = directory.path().join("workspace");
@@ -142,6 +147,7 @@ pub(crate) fn fill(root: &Path, files: &[(&str, &str)]) {
         fs::create_dir_all(path.parent().expect("below the root")).expect("created");
         match content.strip_prefix("->") {
             Some(target) => std::os::unix::fs::symlink(target, path).expect("linked"),
+            None if *content == "/" => fs::create_dir(path).expect("created"),
             None => fs::write(path, content).expect("written"),
         }
     }

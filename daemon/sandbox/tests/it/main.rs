@@ -1,5 +1,6 @@
 //! Actions on real workspaces, through the public entry: the shipped tools, hostile
-//! guests, path rules, repeatability, and a comparison with a real directory.
+//! guests, path rules, repeatability, and comparisons with a real directory and with
+//! stock wasmtime-wasi.
 
 mod conformance;
 mod escapes;
@@ -8,4 +9,6 @@ mod fixture;
 mod limits;
 mod repeat;
 mod rules;
+mod stock;
 mod toolbox;
+mod wasi;
