@@ -11,6 +11,10 @@ use forerun_types::{PathPattern, PathRules, Touch, TouchDenied, fold};
 /// stops a move from taking minutes. A larger directory is not moved.
 const MOVED_NODES_MAX: usize = 50_000;
 
+/// Bytes of the whole path of what is touched; stops a guest that goes down from
+/// directory to directory from making what no path can name, and each step slower.
+const PATH_BYTES_MAX: usize = 4_096;
+
 /// One of the two directories that a guest sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Mount {
@@ -178,6 +182,9 @@ impl Volumes {
     }
 
     fn decide(&mut self, touch: Touch, path: &str) -> Result<(), FsFailure> {
+        if path.len() > PATH_BYTES_MAX {
+            return Err(ErrorCode::NameTooLong.into());
+        }
         match self.rules.decide(touch, path, &fold(path)) {
             Ok(()) => Ok(()),
             Err(denied) => {

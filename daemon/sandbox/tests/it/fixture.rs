@@ -53,6 +53,11 @@ impl Fixture {
     /// A workspace with these files. A content that begins with `->` makes a link, `/` an
     /// empty directory.
     pub(crate) fn new(files: &[(&str, &str)]) -> Fixture {
+        Fixture::with(files, |_| {})
+    }
+
+    /// As [`Fixture::new`], with what `more` adds to the workspace.
+    pub(crate) fn with(files: &[(&str, &str)], more: impl FnOnce(&Path)) -> Fixture {
         let directory = tempfile::tempdir().expect("temporary directory");
         let root = directory.path().join("workspace");
         let state_dir = directory.path().join("state");
@@ -60,6 +65,7 @@ impl Fixture {
         fs::create_dir(&state_dir).expect("created");
         fs::write(directory.path().join("secret"), "not for tools").expect("written");
         fill(&root, files);
+        more(&root);
         let options = OpenOptions {
             state_dir,
             masks: Vec::new(),
@@ -125,6 +131,11 @@ impl Fixture {
             .into_iter()
             .map(|change| change.path)
             .collect()
+    }
+
+    /// Where the workspace lies.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.path().join("workspace")
     }
 
     /// Nothing of what the tests' tools did may be on the disk.

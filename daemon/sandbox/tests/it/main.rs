@@ -6,6 +6,7 @@ mod conformance;
 mod escapes;
 mod files;
 mod fixture;
+mod hostile;
 mod limits;
 mod repeat;
 mod rules;
