@@ -1,15 +1,10 @@
-//! Builds the guests and embeds them.
-<<<<<<< HEAD
+//! Builds the guests, and the tool kit's example, and embeds them.
 
-use forerun_component_build::Kind;
-
-fn main() {
-    forerun_component_build::embed("forerun-hostile-guest", "HOSTILE");
-    forerun_component_build::embed_kind("forerun-test-command", Kind::Program, "COMMAND");
-=======
+use forerun_component_build::{Kind, embed, embed_kind};
 
 fn main() {
-    forerun_component_build::embed("forerun-hostile-guest", "HOSTILE");
-    forerun_component_build::embed("forerun-probe-guest", "PROBE");
->>>>>>> 70a64ed (sandbox: 534 cases of wasi:filesystem against stock wasmtime-wasi, and what they found)
+    embed("forerun-hostile-guest", "HOSTILE");
+    embed("forerun-probe-guest", "PROBE");
+    embed("forerun-tool-example", "EXAMPLE");
+    embed_kind("forerun-test-command", Kind::Program, "COMMAND");
 }

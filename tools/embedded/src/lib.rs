@@ -1,5 +1,8 @@
 //! The tool components that Forerun ships, as bytes. They are built by this crate's
-//! build script from the packages beside it; nothing is downloaded or checked in.
+//! build script from the packages beside it; nothing is downloaded or checked in. What
+//! their tools say about themselves is known without running, or compiling, them.
+
+use forerun_tool_kit::Description;
 
 /// A component and the name that it is known by.
 #[derive(Clone, Copy, Debug)]
@@ -8,12 +11,15 @@ pub struct Component {
     pub name: &'static str,
     /// The WebAssembly component.
     pub wasm: &'static [u8],
+    /// What its tools say about themselves, the same as the component itself says.
+    pub list: fn() -> Vec<Description>,
 }
 
 /// Read, write, edit, list, find, search, delete and move files of the workspace.
 pub const FILES: Component = Component {
     name: "files",
     wasm: include!(concat!(env!("OUT_DIR"), "/files.rs")),
+    list: forerun_tool_files::list,
 };
 
 /// Everything that is shipped.

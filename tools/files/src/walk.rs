@@ -1,7 +1,6 @@
 //! Walking a tree in a fixed order, without what ignore files leave out.
 
-use crate::Error;
-use crate::places::Place;
+use forerun_tool_kit::{Error, Place};
 use globset::{Glob, GlobMatcher};
 use ignore::WalkBuilder;
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ mod escapes;
 mod files;
 mod fixture;
 mod hostile;
+mod kit;
 mod limits;
 mod repeat;
 mod rules;

@@ -1,87 +1,71 @@
 //! `delete`: a file, or a directory with all that is in it.
 
-use crate::description::parse;
-use crate::error::kind as kind_of;
-use crate::{Annotations, Description, Error, Output, Places, Speculation, Tool};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use super::Kind;
+use forerun_tool_kit::{
+    Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool, kind as kind_of,
+};
 use std::fs;
 
-pub(crate) const TOOL: Tool = Tool { describe, run };
-
-#[derive(Deserialize)]
+/// Deletes a file, a symbolic link (not what it points to), or an empty directory; with
+/// `recursive` a directory and all that is in it. Example: {"path": "src/old.rs"}. A path
+/// that does not exist is an error; /workspace itself cannot be deleted.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(crate) struct Delete {
+    /// What to delete, relative to /workspace.
+    #[schemars(length(min = 1))]
     path: String,
+    /// Delete a directory with all that is in it.
     #[serde(default)]
     recursive: bool,
 }
 
-fn describe() -> Description {
-    Description {
-        name: "delete",
-        title: "Delete",
-        description: "Deletes a file, a symbolic link (not what it points to), or an empty \
-             directory; with `recursive` a directory and all that is in it. \
-             Example: {\"path\": \"src/old.rs\"}. \
-             A path that does not exist is an error; /workspace itself cannot be deleted."
-            .into(),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string", "minLength": 1, "description": "What to delete, relative to /workspace."},
-                "recursive": {"type": "boolean", "default": false, "description": "Delete a directory with all that is in it."}
-            },
-            "required": ["path"],
-            "additionalProperties": false
-        }),
-        output_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string"},
-                "type": {"enum": ["file", "directory", "symlink"]}
-            },
-            "required": ["path", "type"]
-        }),
-        annotations: Annotations {
-            read_only: false,
-            destructive: true,
-            idempotent: false,
-        },
-        speculation: Speculation::Contained,
-    }
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Deleted {
+    path: String,
+    r#type: Kind,
 }
 
-fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
-    let arguments: Arguments = parse(arguments)?;
-    let place = places.find_within(&arguments.path)?;
-    let metadata = fs::symlink_metadata(&place.path).map_err(Error::io("delete", &place.shown))?;
-    let (kind, result) = if metadata.is_dir() {
-        let remove = if arguments.recursive {
-            fs::remove_dir_all
+impl Tool for Delete {
+    const NAME: &'static str = "delete";
+    const TITLE: &'static str = "Delete";
+    const ANNOTATIONS: Annotations = Annotations::CHANGES;
+    type Structured = Deleted;
+
+    fn call(self, places: &Places) -> Result<Output<Deleted>, Error> {
+        let place = places.find_within(&self.path)?;
+        let metadata =
+            fs::symlink_metadata(&place.path).map_err(Error::io("delete", &place.shown))?;
+        let (kind, result) = if metadata.is_dir() {
+            let remove = if self.recursive {
+                fs::remove_dir_all
+            } else {
+                fs::remove_dir
+            };
+            (Kind::Directory, remove(&place.path))
+        } else if metadata.is_symlink() {
+            (Kind::Symlink, fs::remove_file(&place.path))
         } else {
-            fs::remove_dir
+            (Kind::File, fs::remove_file(&place.path))
         };
-        ("directory", remove(&place.path))
-    } else if metadata.is_symlink() {
-        ("symlink", fs::remove_file(&place.path))
-    } else {
-        ("file", fs::remove_file(&place.path))
-    };
-    result.map_err(|source| {
-        if kind_of(&source) == std::io::ErrorKind::DirectoryNotEmpty && !arguments.recursive {
-            Error::Refused(format!(
-                "cannot delete {}: the directory is not empty; set recursive to delete all of it",
-                place.shown
-            ))
-        } else {
-            Error::io("delete", &place.shown)(source)
-        }
-    })?;
-    Ok(Output {
-        text: format!("deleted {kind} {}", place.shown),
-        structured: json!({"path": place.shown, "type": kind}),
-    })
+        result.map_err(|source| {
+            if kind_of(&source) == std::io::ErrorKind::DirectoryNotEmpty && !self.recursive {
+                Error::Refused(format!(
+                    "cannot delete {}: the directory is not empty; set recursive to delete all of it",
+                    place.shown
+                ))
+            } else {
+                Error::io("delete", &place.shown)(source)
+            }
+        })?;
+        Ok(Output::new(
+            format!("deleted {} {}", kind.name(), place.shown),
+            Deleted {
+                path: place.shown,
+                r#type: kind,
+            },
+        ))
+    }
 }
 
 #[cfg(test)]

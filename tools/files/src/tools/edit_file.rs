@@ -1,71 +1,106 @@
-//! `edit_file`: exact replacement of a piece of text.
+//! `edit_file`: exact replacement of a piece of text, or a unified patch.
 
-use crate::description::parse;
-use crate::text::count;
-use crate::{Annotations, Description, Error, Output, Places, Speculation, Tool, text};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use super::patch;
+use forerun_tool_kit::text::{self, count};
+use forerun_tool_kit::{
+    Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool,
+};
 use std::fs;
 
 /// How many places an ambiguous edit names.
 const PLACES_SHOWN: usize = 5;
 
-pub(crate) const TOOL: Tool = Tool { describe, run };
-
-#[derive(Deserialize)]
+/// Changes a part of a file, in one of two ways. With `old` and `new`: replaces a piece of
+/// text; `old` must occur exactly once, character for character, white space and indentation
+/// included; give enough lines around it to make it unique, or set `replace_all`. With
+/// `patch`: applies the hunks of a unified diff of this file; use it for several changes at
+/// once. Read the file first. Example: {"path": "src/main.rs", "old": "let limit = 10;",
+/// "new": "let limit = 20;"}. Example of a patch: {"path": "src/main.rs", "patch": "@@ -3,2
+/// +3,2 @@\n fn main() {\n-    let limit = 10;\n+    let limit = 20;\n"}. Line numbers of a
+/// patch may be a little off, its context lines and removed lines may not. If anything does
+/// not fit, nothing is changed, and the error says what and where.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(crate) struct EditFile {
+    /// The file, relative to /workspace.
+    #[schemars(length(min = 1))]
     path: String,
-    old: String,
-    new: String,
+    /// The text to replace, exactly as it is in the file.
+    #[schemars(length(min = 1))]
+    old: Option<String>,
+    /// The text to put in its place; empty to delete it.
+    new: Option<String>,
+    /// Replace every occurrence of `old` instead of the only one.
     #[serde(default)]
     replace_all: bool,
+    /// Hunks of a unified diff, instead of `old` and `new`.
+    #[schemars(length(min = 1))]
+    patch: Option<String>,
 }
 
-fn describe() -> Description {
-    Description {
-        name: "edit_file",
-        title: "Edit file",
-        description: "Replaces a piece of text in a file by another. `old` must occur \
-             exactly once, character for character, white space and indentation included; \
-             give enough lines around it to make it unique, or set `replace_all`. Read the \
-             file first. Example: {\"path\": \"src/main.rs\", \"old\": \"let limit = 10;\", \
-             \"new\": \"let limit = 20;\"}. If `old` is not found, or more than once, \
-             nothing is changed and the error says how often it occurs and on which lines."
-            .into(),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string", "minLength": 1, "description": "The file, relative to /workspace."},
-                "old": {"type": "string", "minLength": 1, "description": "The text to replace, exactly as it is in the file."},
-                "new": {"type": "string", "description": "The text to put in its place; empty to delete it."},
-                "replace_all": {"type": "boolean", "default": false, "description": "Replace every occurrence instead of the only one."}
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Edited {
+    path: String,
+    /// Pieces of text replaced, or hunks applied.
+    replacements: usize,
+    /// The first line that was changed, as it was numbered before.
+    first_line: usize,
+}
+
+impl Tool for EditFile {
+    const NAME: &'static str = "edit_file";
+    const TITLE: &'static str = "Edit file";
+    const ANNOTATIONS: Annotations = Annotations::CHANGES;
+    type Structured = Edited;
+
+    fn call(self, places: &Places) -> Result<Output<Edited>, Error> {
+        let place = places.find_within(&self.path)?;
+        let (after, replacements, first_line, what) = match (&self.old, &self.new, &self.patch) {
+            (Some(old), Some(new), None) => {
+                let before = text::read(&place)?;
+                let (after, number, line) =
+                    replace(&before, old, new, self.replace_all, &place.shown)?;
+                let what = format!("replaced {}", count(number, "occurrence"));
+                (after, number, line, what)
+            }
+            (None, None, Some(patch)) if !self.replace_all => {
+                let before = text::read(&place)?;
+                let (after, number, line) = patch::apply(&before, patch).map_err(|reason| {
+                    Error::Refused(format!(
+                        "cannot patch {}: {reason}; nothing was changed",
+                        place.shown
+                    ))
+                })?;
+                let what = format!("applied {}", count(number, "hunk"));
+                (after, number, line, what)
+            }
+            _ => {
+                return Err(Error::Refused(
+                    "give either `old` and `new`, or `patch` alone".into(),
+                ));
+            }
+        };
+        fs::write(&place.path, after).map_err(Error::io("write", &place.shown))?;
+        let first = if replacements == 1 { "" } else { "first on " };
+        Ok(Output::new(
+            format!("{}: {what} ({first}line {first_line})", place.shown),
+            Edited {
+                path: place.shown,
+                replacements,
+                first_line,
             },
-            "required": ["path", "old", "new"],
-            "additionalProperties": false
-        }),
-        output_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string"},
-                "replacements": {"type": "integer"},
-                "first_line": {"type": "integer"}
-            },
-            "required": ["path", "replacements", "first_line"]
-        }),
-        annotations: Annotations {
-            read_only: false,
-            destructive: true,
-            idempotent: false,
-        },
-        speculation: Speculation::Contained,
+        ))
     }
 }
 
-fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
-    let arguments: Arguments = parse(arguments)?;
-    let Arguments { old, new, .. } = &arguments;
-    let place = places.find_within(&arguments.path)?;
+/// The text after the replacement, how many there were, and the line of the first.
+fn replace(
+    before: &str,
+    old: &str,
+    new: &str,
+    all: bool,
+    shown: &str,
+) -> Result<(String, usize, usize), Error> {
     if old.is_empty() {
         return Err(Error::Refused(
             "`old` is empty; use write_file for a new file".into(),
@@ -74,50 +109,30 @@ fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
     if old == new {
         return Err(Error::Refused("`old` and `new` are the same text".into()));
     }
-    let before = text::read(&place)?;
-    let found: Vec<usize> = before
-        .match_indices(old.as_str())
-        .map(|(at, _)| at)
-        .collect();
+    let found: Vec<usize> = before.match_indices(old).map(|(at, _)| at).collect();
     let Some(&first) = found.first() else {
-        return Err(Error::Refused(not_found(&before, old, &place.shown)));
+        return Err(Error::Refused(not_found(before, old, shown)));
     };
-    if found.len() > 1 && !arguments.replace_all {
+    if found.len() > 1 && !all {
         let mut lines: Vec<String> = found
             .iter()
             .take(PLACES_SHOWN)
-            .map(|at| line_of(&before, *at).to_string())
+            .map(|at| line_of(before, *at).to_string())
             .collect();
         if found.len() > PLACES_SHOWN {
             lines.push("…".into());
         }
         return Err(Error::Refused(format!(
-            "`old` occurs {} times in {} (lines {}); make it longer so that it is unique, or set replace_all",
+            "`old` occurs {} times in {shown} (lines {}); make it longer so that it is unique, or set replace_all",
             found.len(),
-            place.shown,
             lines.join(", ")
         )));
     }
-    let after = before.replace(old.as_str(), new);
-    fs::write(&place.path, after).map_err(Error::io("write", &place.shown))?;
-    let line = line_of(&before, first);
-    Ok(Output {
-        text: format!(
-            "{}: replaced {} {}",
-            place.shown,
-            count(found.len(), "occurrence"),
-            if found.len() == 1 {
-                format!("(line {line})")
-            } else {
-                format!("(first on line {line})")
-            }
-        ),
-        structured: json!({
-            "path": place.shown,
-            "replacements": found.len(),
-            "first_line": line,
-        }),
-    })
+    Ok((
+        before.replace(old, new),
+        found.len(),
+        line_of(before, first),
+    ))
 }
 
 /// The line of a byte offset, from 1.
@@ -190,5 +205,36 @@ mod tests {
         let files = Fixture::new(&[("a", "x")]);
         let same = json!({"path": "a", "old": "x", "new": "x"});
         assert!(files.error("edit_file", &same).contains("same text"));
+    }
+
+    #[test]
+    fn a_patch_is_applied_whole_or_not_at_all() {
+        let files = Fixture::new(&[("a", "1\n2\n3\n4\n5\n")]);
+        let patch =
+            "--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n-1\n+one\n 2\n@@ -4,2 +4,3 @@\n 4\n+4.5\n 5\n";
+        assert_eq!(
+            files.text("edit_file", &json!({"path": "a", "patch": patch})),
+            "a: applied 2 hunks (first on line 1)"
+        );
+        assert_eq!(files.read("a"), "one\n2\n3\n4\n4.5\n5\n");
+        let error = files.error("edit_file", &json!({"path": "a", "patch": patch}));
+        assert!(
+            error.starts_with("cannot patch a: hunk 1 does not fit"),
+            "{error}"
+        );
+        assert_eq!(files.read("a"), "one\n2\n3\n4\n4.5\n5\n");
+    }
+
+    #[test]
+    fn the_two_ways_are_not_mixed() {
+        let files = Fixture::new(&[("a", "x")]);
+        for arguments in [
+            json!({"path": "a"}),
+            json!({"path": "a", "old": "x"}),
+            json!({"path": "a", "old": "x", "new": "y", "patch": "@@ @@"}),
+        ] {
+            let error = files.error("edit_file", &arguments);
+            assert!(error.contains("either `old` and `new`"), "{error}");
+        }
     }
 }

@@ -1,89 +1,80 @@
 //! `glob`: files by name.
 
-use crate::description::parse;
-use crate::text::count;
-use crate::{Annotations, Description, Error, Output, Places, Speculation, Tool, walk};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use crate::walk;
+use forerun_tool_kit::text::count;
+use forerun_tool_kit::{
+    Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool,
+};
 
 /// Most paths that are returned; stops a broad pattern from filling an agent's context.
 const PATHS_MAX: usize = 1_000;
 
-pub(crate) const TOOL: Tool = Tool { describe, run };
-
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(crate) struct Glob {
+    /// The glob, relative to `path`.
+    #[schemars(length(min = 1))]
     pattern: String,
-    #[serde(default)]
-    path: Option<String>,
+    /// The directory to search, relative to /workspace.
+    #[serde(default = "super::here")]
+    #[schemars(length(min = 1))]
+    path: String,
+    /// Also search files that ignore files leave out.
     #[serde(default)]
     all: bool,
 }
 
-fn describe() -> Description {
-    Description {
-        name: "glob",
-        title: "Find files",
-        description: format!(
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Found {
+    paths: Vec<String>,
+    total: usize,
+    truncated: bool,
+}
+
+impl Tool for Glob {
+    const NAME: &'static str = "glob";
+    const TITLE: &'static str = "Find files";
+    const ANNOTATIONS: Annotations = Annotations::READ_ONLY;
+    type Structured = Found;
+
+    fn description() -> String {
+        format!(
             "Finds files by name and returns their paths, ordered. `*` matches within a \
              directory, `**` across directories, `{{a,b}}` either; a pattern without `/` \
              matches names at any depth. Example: {{\"pattern\": \"src/**/*.rs\"}}. \
              Files that .gitignore or .ignore leave out, and .git, are not searched; set \
              `all` to search ignored files too. At most {PATHS_MAX} paths."
-        ),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "pattern": {"type": "string", "minLength": 1, "description": "The glob, relative to `path`."},
-                "path": {"type": "string", "minLength": 1, "default": ".", "description": "The directory to search, relative to /workspace."},
-                "all": {"type": "boolean", "default": false, "description": "Also search files that ignore files leave out."}
-            },
-            "required": ["pattern"],
-            "additionalProperties": false
-        }),
-        output_schema: json!({
-            "type": "object",
-            "properties": {
-                "paths": {"type": "array", "items": {"type": "string"}},
-                "total": {"type": "integer"},
-                "truncated": {"type": "boolean"}
-            },
-            "required": ["paths", "total", "truncated"]
-        }),
-        annotations: Annotations::READ_ONLY,
-        speculation: Speculation::Pure,
+        )
     }
-}
 
-fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
-    let arguments: Arguments = parse(arguments)?;
-    let place = places.find(arguments.path.as_deref().unwrap_or("."))?;
-    let matcher = walk::matcher(&arguments.pattern)?;
-    let mut paths: Vec<String> = walk::files(&place, arguments.all)?
-        .iter()
-        .filter(|file| matcher.is_match(&file.relative))
-        .map(|file| place.show_below(&file.relative))
-        .collect();
-    let total = paths.len();
-    paths.truncate(PATHS_MAX);
-    let mut text = paths.join("\n");
-    if total > PATHS_MAX {
-        text.push_str(&format!(
-            "\n[{PATHS_MAX} of {}; narrow the pattern]",
-            count(total, "file")
-        ));
-    } else if total == 0 {
-        text.push_str("[no file matches]");
+    fn call(self, places: &Places) -> Result<Output<Found>, Error> {
+        let place = places.find(&self.path)?;
+        let matcher = walk::matcher(&self.pattern)?;
+        let mut paths: Vec<String> = walk::files(&place, self.all)?
+            .iter()
+            .filter(|file| matcher.is_match(&file.relative))
+            .map(|file| place.show_below(&file.relative))
+            .collect();
+        let total = paths.len();
+        paths.truncate(PATHS_MAX);
+        let mut text = paths.join("\n");
+        if total > PATHS_MAX {
+            text.push_str(&format!(
+                "\n[{PATHS_MAX} of {}; narrow the pattern]",
+                count(total, "file")
+            ));
+        } else if total == 0 {
+            text.push_str("[no file matches]");
+        }
+        Ok(Output::new(
+            text,
+            Found {
+                paths,
+                total,
+                truncated: total > PATHS_MAX,
+            },
+        ))
     }
-    Ok(Output {
-        text,
-        structured: json!({
-            "paths": paths,
-            "total": total,
-            "truncated": total > PATHS_MAX,
-        }),
-    })
 }
 
 #[cfg(test)]

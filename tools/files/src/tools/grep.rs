@@ -1,11 +1,11 @@
 //! `grep`: lines by content.
 
-use crate::description::parse;
-use crate::text::{count, cut, is_binary};
-use crate::{Annotations, Description, Error, Output, Places, Speculation, Tool, walk};
+use crate::walk;
+use forerun_tool_kit::text::{count, cut};
+use forerun_tool_kit::{
+    Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool,
+};
 use regex::{Regex, RegexBuilder};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
 use std::ops::Range;
@@ -20,32 +20,63 @@ const CONTEXT_MAX: usize = 10;
 const LINE_BYTES_MAX: usize = 400;
 /// Largest file that is searched.
 const FILE_BYTES_MAX: u64 = 8 << 20;
+/// How much of a file is looked at to tell whether it is text.
+const PROBE_BYTES: usize = 8 << 10;
 /// Largest compiled pattern; stops a pattern from using up the memory.
 const PATTERN_BYTES_MAX: usize = 4 << 20;
 
-pub(crate) const TOOL: Tool = Tool { describe, run };
-
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(crate) struct Grep {
+    /// The regular expression.
+    #[schemars(length(min = 1))]
     pattern: String,
-    #[serde(default)]
-    path: Option<String>,
-    #[serde(default)]
+    /// Directory or file to search, relative to /workspace.
+    #[serde(default = "super::here")]
+    #[schemars(length(min = 1))]
+    path: String,
+    /// Only files that match this glob, such as `*.rs`.
+    #[schemars(length(min = 1))]
     glob: Option<String>,
+    /// Let upper and lower case match.
     #[serde(default)]
     ignore_case: bool,
+    /// Lines to show before and after each match.
     #[serde(default)]
+    #[schemars(range(max = CONTEXT_MAX))]
     context: usize,
-    #[serde(default)]
-    limit: Option<usize>,
+    /// Most matching lines to return.
+    #[serde(default = "matches_default")]
+    #[schemars(range(min = 1, max = MATCHES_MAX))]
+    limit: usize,
 }
 
-fn describe() -> Description {
-    Description {
-        name: "grep",
-        title: "Search in files",
-        description: format!(
+fn matches_default() -> usize {
+    MATCHES_DEFAULT
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Match {
+    path: String,
+    line: usize,
+    text: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Matches {
+    matches: Vec<Match>,
+    files: usize,
+    truncated: bool,
+}
+
+impl Tool for Grep {
+    const NAME: &'static str = "grep";
+    const TITLE: &'static str = "Search in files";
+    const ANNOTATIONS: Annotations = Annotations::READ_ONLY;
+    type Structured = Matches;
+
+    fn description() -> String {
+        format!(
             "Searches files for a regular expression (Rust syntax: no look-around, no \
              back-references) line by line, and returns `path:line: text` ordered by path. \
              `path` may be a directory or one file; `glob` restricts the files by name. \
@@ -53,39 +84,45 @@ fn describe() -> Description {
              With `context`, lines around a match have `-` in place of `:`. Binary, ignored \
              and very large files are left out. {MATCHES_DEFAULT} matching lines unless \
              `limit` is given; lines are cut after {LINE_BYTES_MAX} bytes."
-        ),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "pattern": {"type": "string", "minLength": 1, "description": "The regular expression."},
-                "path": {"type": "string", "minLength": 1, "default": ".", "description": "Directory or file to search, relative to /workspace."},
-                "glob": {"type": "string", "minLength": 1, "description": "Only files that match this glob, such as `*.rs`."},
-                "ignore_case": {"type": "boolean", "default": false, "description": "Let upper and lower case match."},
-                "context": {"type": "integer", "minimum": 0, "maximum": CONTEXT_MAX, "default": 0, "description": "Lines to show before and after each match."},
-                "limit": {"type": "integer", "minimum": 1, "maximum": MATCHES_MAX, "default": MATCHES_DEFAULT, "description": "Most matching lines to return."}
-            },
-            "required": ["pattern"],
-            "additionalProperties": false
-        }),
-        output_schema: json!({
-            "type": "object",
-            "properties": {
-                "matches": {"type": "array", "items": {
-                    "type": "object",
-                    "properties": {
-                        "path": {"type": "string"},
-                        "line": {"type": "integer"},
-                        "text": {"type": "string"}
-                    },
-                    "required": ["path", "line", "text"]
-                }},
-                "files": {"type": "integer"},
-                "truncated": {"type": "boolean"}
-            },
-            "required": ["matches", "files", "truncated"]
-        }),
-        annotations: Annotations::READ_ONLY,
-        speculation: Speculation::Pure,
+        )
+    }
+
+    fn call(self, places: &Places) -> Result<Output<Matches>, Error> {
+        let place = places.find(&self.path)?;
+        let pattern = compile(&self, false)?;
+        let probe = compile(&self, true)?;
+        let glob = self.glob.as_deref().map(walk::matcher).transpose()?;
+        let mut search = Search {
+            probe: (!self.pattern.contains(['A', 'z'])).then_some(probe),
+            pattern,
+            context: self.context.min(CONTEXT_MAX),
+            limit: self.limit.clamp(1, MATCHES_MAX),
+            lines: Vec::new(),
+            matches: Vec::new(),
+            files: 0,
+            skipped_large: 0,
+            truncated: false,
+        };
+        for file in walk::files(&place, false)? {
+            let shown = place.show_below(&file.relative);
+            let name = if file.relative.is_empty() {
+                &shown
+            } else {
+                &file.relative
+            };
+            if glob.as_ref().is_some_and(|glob| !glob.is_match(name)) {
+                continue;
+            }
+            match read(&file.path) {
+                Content::Text(text) => search.file(&shown, &text),
+                Content::TooLarge => search.skipped_large += 1,
+                Content::NoText => {}
+            }
+            if search.truncated {
+                break;
+            }
+        }
+        Ok(search.output())
     }
 }
 
@@ -97,56 +134,14 @@ struct Search {
     context: usize,
     limit: usize,
     lines: Vec<String>,
-    matches: Vec<Value>,
+    matches: Vec<Match>,
     files: usize,
     skipped_large: usize,
     truncated: bool,
 }
 
-fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
-    let arguments: Arguments = parse(arguments)?;
-    let place = places.find(arguments.path.as_deref().unwrap_or("."))?;
-    let pattern = compile(&arguments, false)?;
-    let probe = compile(&arguments, true)?;
-    let glob = arguments.glob.as_deref().map(walk::matcher).transpose()?;
-    let mut search = Search {
-        probe: (!arguments.pattern.contains(['A', 'z'])).then_some(probe),
-        pattern,
-        context: arguments.context.min(CONTEXT_MAX),
-        limit: arguments
-            .limit
-            .unwrap_or(MATCHES_DEFAULT)
-            .clamp(1, MATCHES_MAX),
-        lines: Vec::new(),
-        matches: Vec::new(),
-        files: 0,
-        skipped_large: 0,
-        truncated: false,
-    };
-    for file in walk::files(&place, false)? {
-        let shown = place.show_below(&file.relative);
-        let name = if file.relative.is_empty() {
-            &shown
-        } else {
-            &file.relative
-        };
-        if glob.as_ref().is_some_and(|glob| !glob.is_match(name)) {
-            continue;
-        }
-        match read(&file.path) {
-            Content::Text(text) => search.file(&shown, &text),
-            Content::TooLarge => search.skipped_large += 1,
-            Content::NoText => {}
-        }
-        if search.truncated {
-            break;
-        }
-    }
-    Ok(search.output())
-}
-
 /// For a line, or (`whole`) for a text of many.
-fn compile(arguments: &Arguments, whole: bool) -> Result<Regex, Error> {
+fn compile(arguments: &Grep, whole: bool) -> Result<Regex, Error> {
     RegexBuilder::new(&arguments.pattern)
         .case_insensitive(arguments.ignore_case)
         .multi_line(whole)
@@ -172,7 +167,7 @@ fn read(path: &std::path::Path) -> Content {
         .take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .is_err()
-        || is_binary(&bytes)
+        || bytes[..bytes.len().min(PROBE_BYTES)].contains(&0)
     {
         return Content::NoText;
     }
@@ -221,11 +216,11 @@ impl Search {
             let last = (index + self.context).min(lines.len() - 1);
             self.context(shown, &lines, (index + 1).max(printed)..last + 1);
             printed = printed.max(last + 1);
-            self.matches.push(json!({
-                "path": shown,
-                "line": index + 1,
-                "text": cut(line, LINE_BYTES_MAX).0,
-            }));
+            self.matches.push(Match {
+                path: shown.to_owned(),
+                line: index + 1,
+                text: cut(line, LINE_BYTES_MAX).0.to_owned(),
+            });
         }
         self.files += usize::from(found);
     }
@@ -240,7 +235,7 @@ impl Search {
         self.lines.push(format_line(shown, index, line, mark));
     }
 
-    fn output(self) -> Output {
+    fn output(self) -> Output<Matches> {
         let mut text = self.lines.join("\n");
         if self.matches.is_empty() {
             text.push_str("[no match]");
@@ -258,14 +253,14 @@ impl Search {
                 FILE_BYTES_MAX >> 20
             ));
         }
-        Output {
+        Output::new(
             text,
-            structured: json!({
-                "matches": self.matches,
-                "files": self.files,
-                "truncated": self.truncated,
-            }),
-        }
+            Matches {
+                matches: self.matches,
+                files: self.files,
+                truncated: self.truncated,
+            },
+        )
     }
 }
 
@@ -351,10 +346,13 @@ mod tests {
         let output = files
             .call("grep", &json!({"pattern": "hit", "limit": 3}))
             .expect("runs");
-        assert_eq!(output.structured["truncated"], true);
+        assert_eq!(
+            output.structured.as_ref().expect("structured")["truncated"],
+            true
+        );
         assert!(
             output
-                .text
+                .text()
                 .ends_with("[cut after 3 matches; narrow the search or raise the limit]")
         );
         assert!(files.text("grep", &json!({"pattern": "y"})).len() < 500);

@@ -1,9 +1,9 @@
 //! `list_dir`: what is in a directory.
 
-use crate::description::parse;
-use crate::{Annotations, Description, Error, Output, Places, Speculation, Tool};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use super::Kind;
+use forerun_tool_kit::{
+    Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool,
+};
 use std::fs;
 use std::path::Path;
 
@@ -12,93 +12,97 @@ const ENTRIES_MAX: usize = 2_000;
 /// Deepest listing.
 const DEPTH_MAX: u32 = 8;
 
-pub(crate) const TOOL: Tool = Tool { describe, run };
-
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
-    #[serde(default)]
-    path: Option<String>,
-    #[serde(default)]
-    depth: Option<u32>,
+pub(crate) struct ListDir {
+    /// The directory, relative to /workspace.
+    #[serde(default = "super::here")]
+    #[schemars(length(min = 1))]
+    path: String,
+    /// How many levels to list.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = DEPTH_MAX))]
+    depth: u32,
 }
 
-fn describe() -> Description {
-    Description {
-        name: "list_dir",
-        title: "List directory",
-        description: format!(
+fn one() -> u32 {
+    1
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Entry {
+    path: String,
+    r#type: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Listed {
+    path: String,
+    entries: Vec<Entry>,
+    truncated: bool,
+}
+
+impl Tool for ListDir {
+    const NAME: &'static str = "list_dir";
+    const TITLE: &'static str = "List directory";
+    const ANNOTATIONS: Annotations = Annotations::READ_ONLY;
+    type Structured = Listed;
+
+    fn description() -> String {
+        format!(
             "Lists a directory, one entry a line, ordered by name: directories end in `/`, \
              symbolic links show their target, files their size in bytes. Hidden and ignored \
              entries are shown. Use it to get an overview; glob finds files by name, grep by \
              content. Example: {{\"path\": \"src\", \"depth\": 2}}. \
              At most {ENTRIES_MAX} entries; the last line says if there are more."
-        ),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string", "minLength": 1, "default": ".", "description": "The directory, relative to /workspace."},
-                "depth": {"type": "integer", "minimum": 1, "maximum": DEPTH_MAX, "default": 1, "description": "How many levels to list."}
+        )
+    }
+
+    fn call(self, places: &Places) -> Result<Output<Listed>, Error> {
+        let place = places.find(&self.path)?;
+        let mut listing = Listing {
+            lines: Vec::new(),
+            entries: Vec::new(),
+            truncated: false,
+        };
+        let depth = self.depth.clamp(1, DEPTH_MAX);
+        listing
+            .add(&place.path, "", depth)
+            .map_err(Error::io("list", &place.shown))?;
+        let mut text = listing.lines.join("\n");
+        if listing.truncated {
+            text.push_str(&format!("\n[cut after {ENTRIES_MAX} entries]"));
+        } else if text.is_empty() {
+            text.push_str("[the directory is empty]");
+        }
+        Ok(Output::new(
+            text,
+            Listed {
+                path: place.shown,
+                entries: listing.entries,
+                truncated: listing.truncated,
             },
-            "additionalProperties": false
-        }),
-        output_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string"},
-                "entries": {"type": "array", "items": {
-                    "type": "object",
-                    "properties": {
-                        "path": {"type": "string"},
-                        "type": {"enum": ["file", "directory", "symlink"]},
-                        "bytes": {"type": "integer"}
-                    },
-                    "required": ["path", "type"]
-                }},
-                "truncated": {"type": "boolean"}
-            },
-            "required": ["path", "entries", "truncated"]
-        }),
-        annotations: Annotations::READ_ONLY,
-        speculation: Speculation::Pure,
+        ))
     }
 }
 
 struct Listing {
     lines: Vec<String>,
-    entries: Vec<Value>,
+    entries: Vec<Entry>,
     truncated: bool,
 }
 
-fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
-    let arguments: Arguments = parse(arguments)?;
-    let place = places.find(arguments.path.as_deref().unwrap_or("."))?;
-    let mut listing = Listing {
-        lines: Vec::new(),
-        entries: Vec::new(),
-        truncated: false,
-    };
-    let depth = arguments.depth.unwrap_or(1).clamp(1, DEPTH_MAX);
-    listing
-        .add(&place.path, "", depth)
-        .map_err(Error::io("list", &place.shown))?;
-    let mut text = listing.lines.join("\n");
-    if listing.truncated {
-        text.push_str(&format!("\n[cut after {ENTRIES_MAX} entries]"));
-    } else if text.is_empty() {
-        text.push_str("[the directory is empty]");
-    }
-    Ok(Output {
-        text,
-        structured: json!({
-            "path": place.shown,
-            "entries": listing.entries,
-            "truncated": listing.truncated,
-        }),
-    })
-}
-
 impl Listing {
+    fn push(&mut self, path: String, r#type: Kind, bytes: Option<u64>) {
+        self.entries.push(Entry {
+            path,
+            r#type,
+            bytes,
+        });
+    }
+
     fn add(&mut self, directory: &Path, prefix: &str, depth: u32) -> std::io::Result<()> {
         let mut names = Vec::new();
         for entry in fs::read_dir(directory)? {
@@ -119,8 +123,7 @@ impl Listing {
             };
             if metadata.is_dir() {
                 self.lines.push(format!("{shown}/"));
-                self.entries
-                    .push(json!({"path": shown, "type": "directory"}));
+                self.push(shown.clone(), Kind::Directory, None);
                 if depth > 1 {
                     // A directory that cannot be read is shown and stays closed.
                     let _ = self.add(&path, &format!("{shown}/"), depth - 1);
@@ -128,12 +131,11 @@ impl Listing {
             } else if metadata.is_symlink() {
                 let target = fs::read_link(&path).unwrap_or_default();
                 self.lines.push(format!("{shown} -> {}", target.display()));
-                self.entries.push(json!({"path": shown, "type": "symlink"}));
+                self.push(shown, Kind::Symlink, None);
             } else {
                 let bytes = metadata.len();
                 self.lines.push(format!("{shown} ({bytes})"));
-                self.entries
-                    .push(json!({"path": shown, "type": "file", "bytes": bytes}));
+                self.push(shown, Kind::File, Some(bytes));
             }
         }
         Ok(())
@@ -166,8 +168,11 @@ mod tests {
             std::fs::write(files.path(&format!("{index:05}")), "").expect("written");
         }
         let output = files.call("list_dir", &json!({})).expect("lists");
-        assert!(output.text.ends_with("[cut after 2000 entries]"));
-        assert_eq!(output.structured["truncated"], true);
+        assert!(output.text().ends_with("[cut after 2000 entries]"));
+        assert_eq!(
+            output.structured.as_ref().expect("structured")["truncated"],
+            true
+        );
     }
 
     #[test]

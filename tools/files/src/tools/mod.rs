@@ -1,19 +1,60 @@
 //! One module a tool: its description, its arguments, what it does, its tests.
 
+use forerun_tool_kit::{JsonSchema, Serialize};
+
+pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod edit_file;
 pub(crate) mod glob;
 pub(crate) mod grep;
 pub(crate) mod list_dir;
+pub(crate) mod make_dir;
 pub(crate) mod move_path;
+mod patch;
 pub(crate) mod read_file;
+pub(crate) mod stat;
 pub(crate) mod write_file;
+
+/// What lies at a path.
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    File,
+    Directory,
+    Symlink,
+}
+
+impl Kind {
+    fn of(metadata: &std::fs::Metadata) -> Kind {
+        if metadata.is_dir() {
+            Kind::Directory
+        } else if metadata.is_symlink() {
+            Kind::Symlink
+        } else {
+            Kind::File
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::File => "file",
+            Kind::Directory => "directory",
+            Kind::Symlink => "symlink",
+        }
+    }
+}
+
+/// The path of a search unless given.
+fn here() -> String {
+    ".".into()
+}
 
 #[cfg(test)]
 pub(crate) mod testing {
     //! A workspace for the tests of tools.
 
-    use crate::{Error, Output, Places};
+    use crate::TOOLS;
+    use forerun_tool_kit::{Answer, Error, Places};
     use serde_json::Value;
     use std::path::PathBuf;
 
@@ -43,14 +84,14 @@ pub(crate) mod testing {
             std::fs::read_to_string(self.path(path)).expect("readable")
         }
 
-        pub(crate) fn call(&self, tool: &str, arguments: &Value) -> Result<Output, Error> {
+        pub(crate) fn call(&self, tool: &str, arguments: &Value) -> Result<Answer, Error> {
             let root = self.directory.path();
             let places = Places::new(&root.join("workspace"), &root.join("tmp"));
-            crate::call(&places, tool, &arguments.to_string())
+            forerun_tool_kit::call(TOOLS, &places, tool, &arguments.to_string())
         }
 
         pub(crate) fn text(&self, tool: &str, arguments: &Value) -> String {
-            self.call(tool, arguments).expect("succeeds").text
+            self.call(tool, arguments).expect("succeeds").text()
         }
 
         pub(crate) fn error(&self, tool: &str, arguments: &Value) -> String {

@@ -1,102 +1,82 @@
 //! `move`: rename a file or directory.
 
-use crate::description::parse;
-use crate::error::kind;
-use crate::{Annotations, Description, Error, Output, Places, Speculation, Tool};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use forerun_tool_kit::{
+    Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool, kind,
+};
 use std::fs;
 use std::io::ErrorKind;
 
-pub(crate) const TOOL: Tool = Tool { describe, run };
-
-#[derive(Deserialize)]
+/// Moves or renames a file or a directory. `to` is the new path, not the directory to
+/// move into; missing directories are made. Example: {"from": "src/util.rs", "to":
+/// "src/text/util.rs"}. An existing file at `to` is replaced only with `overwrite`; an
+/// existing directory never.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(crate) struct Move {
+    /// What to move, relative to /workspace.
+    #[schemars(length(min = 1))]
     from: String,
+    /// Its new path, relative to /workspace.
+    #[schemars(length(min = 1))]
     to: String,
+    /// Replace a file that is at `to`.
     #[serde(default)]
     overwrite: bool,
 }
 
-fn describe() -> Description {
-    Description {
-        name: "move",
-        title: "Move or rename",
-        description: "Moves or renames a file or a directory. `to` is the new path, not the \
-             directory to move into; missing directories are made. \
-             Example: {\"from\": \"src/util.rs\", \"to\": \"src/text/util.rs\"}. \
-             An existing file at `to` is replaced only with `overwrite`; an existing \
-             directory never."
-            .into(),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "from": {"type": "string", "minLength": 1, "description": "What to move, relative to /workspace."},
-                "to": {"type": "string", "minLength": 1, "description": "Its new path, relative to /workspace."},
-                "overwrite": {"type": "boolean", "default": false, "description": "Replace a file that is at `to`."}
-            },
-            "required": ["from", "to"],
-            "additionalProperties": false
-        }),
-        output_schema: json!({
-            "type": "object",
-            "properties": {
-                "from": {"type": "string"},
-                "to": {"type": "string"},
-                "replaced": {"type": "boolean"}
-            },
-            "required": ["from", "to", "replaced"]
-        }),
-        annotations: Annotations {
-            read_only: false,
-            destructive: true,
-            idempotent: false,
-        },
-        speculation: Speculation::Contained,
-    }
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Moved {
+    from: String,
+    to: String,
+    replaced: bool,
 }
 
-fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
-    let arguments: Arguments = parse(arguments)?;
-    let from = places.find_within(&arguments.from)?;
-    let to = places.find_within(&arguments.to)?;
-    let source = fs::symlink_metadata(&from.path).map_err(Error::io("move", &from.shown))?;
-    let existing = fs::symlink_metadata(&to.path).ok();
-    if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
-        return Err(Error::Refused(format!(
-            "cannot move {} to {}: there is a directory; give the full new path",
-            from.shown, to.shown
-        )));
-    }
-    if existing.is_some() && !arguments.overwrite {
-        return Err(Error::Refused(format!(
-            "cannot move {} to {}: it exists already; set overwrite to replace it",
-            from.shown, to.shown
-        )));
-    }
-    if existing.is_none()
-        && let Some(parent) = to.path.parent()
-    {
-        fs::create_dir_all(parent).map_err(Error::io("make the directory of", &to.shown))?;
-    }
-    match fs::rename(&from.path, &to.path) {
-        Ok(()) => {}
-        // Between /workspace and /tmp a file is copied; a directory is not.
-        Err(error) if kind(&error) == ErrorKind::CrossesDevices && source.is_file() => {
-            fs::copy(&from.path, &to.path).map_err(Error::io("write", &to.shown))?;
-            fs::remove_file(&from.path).map_err(Error::io("delete", &from.shown))?;
+impl Tool for Move {
+    const NAME: &'static str = "move";
+    const TITLE: &'static str = "Move or rename";
+    const ANNOTATIONS: Annotations = Annotations::CHANGES;
+    type Structured = Moved;
+
+    fn call(self, places: &Places) -> Result<Output<Moved>, Error> {
+        let from = places.find_within(&self.from)?;
+        let to = places.find_within(&self.to)?;
+        let source = fs::symlink_metadata(&from.path).map_err(Error::io("move", &from.shown))?;
+        let existing = fs::symlink_metadata(&to.path).ok();
+        if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
+            return Err(Error::Refused(format!(
+                "cannot move {} to {}: there is a directory; give the full new path",
+                from.shown, to.shown
+            )));
         }
-        Err(error) => return Err(Error::io("move", &from.shown)(error)),
+        if existing.is_some() && !self.overwrite {
+            return Err(Error::Refused(format!(
+                "cannot move {} to {}: it exists already; set overwrite to replace it",
+                from.shown, to.shown
+            )));
+        }
+        if existing.is_none()
+            && let Some(parent) = to.path.parent()
+        {
+            fs::create_dir_all(parent).map_err(Error::io("make the directory of", &to.shown))?;
+        }
+        match fs::rename(&from.path, &to.path) {
+            Ok(()) => {}
+            // Between /workspace and /tmp a file is copied; a directory is not.
+            Err(error) if kind(&error) == ErrorKind::CrossesDevices && source.is_file() => {
+                fs::copy(&from.path, &to.path).map_err(Error::io("write", &to.shown))?;
+                fs::remove_file(&from.path).map_err(Error::io("delete", &from.shown))?;
+            }
+            Err(error) => return Err(Error::io("move", &from.shown)(error)),
+        }
+        Ok(Output::new(
+            format!("moved {} to {}", from.shown, to.shown),
+            Moved {
+                from: from.shown,
+                to: to.shown,
+                replaced: existing.is_some(),
+            },
+        ))
     }
-    Ok(Output {
-        text: format!("moved {} to {}", from.shown, to.shown),
-        structured: json!({
-            "from": from.shown,
-            "to": to.shown,
-            "replaced": existing.is_some(),
-        }),
-    })
 }
 
 #[cfg(test)]

@@ -1,124 +1,113 @@
 //! `read_file`: the text of a file, or some lines of it.
 
-use crate::description::parse;
-use crate::text::{count, cut};
-use crate::{Annotations, Description, Error, Output, Places, Speculation, Tool, text};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use forerun_tool_kit::text::{self, count, cut};
+use forerun_tool_kit::{
+    Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool,
+};
 
 /// Lines that are returned unless `limit` says otherwise.
 const LINES_DEFAULT: usize = 2_000;
 /// Most bytes that are returned; stops one file from filling an agent's context.
 const BYTES_MAX: usize = 256 << 10;
 
-pub(crate) const TOOL: Tool = Tool { describe, run };
-
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(crate) struct ReadFile {
+    /// The file, relative to /workspace.
+    #[schemars(length(min = 1))]
     path: String,
-    #[serde(default)]
+    /// The first line to return, from 1.
+    #[schemars(range(min = 1))]
     offset: Option<usize>,
-    #[serde(default)]
+    /// How many lines to return at most.
+    #[schemars(range(min = 1))]
     limit: Option<usize>,
 }
 
-fn describe() -> Description {
-    Description {
-        name: "read_file",
-        title: "Read file",
-        description: format!(
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Lines {
+    path: String,
+    first_line: usize,
+    lines: usize,
+    total_lines: usize,
+    truncated: bool,
+}
+
+impl Tool for ReadFile {
+    const NAME: &'static str = "read_file";
+    const TITLE: &'static str = "Read file";
+    const ANNOTATIONS: Annotations = Annotations::READ_ONLY;
+    type Structured = Lines;
+
+    fn description() -> String {
+        format!(
             "Returns the text of a file exactly as it is. Use it before editing a file, and \
              with `offset` and `limit` for a part of a long one. Example: \
              {{\"path\": \"src/main.rs\", \"offset\": 120, \"limit\": 40}}. \
              At most {LINES_DEFAULT} lines unless `limit` is given, and {} KiB; where more \
              follows, a last line in brackets says how to go on. UTF-8 text only.",
             BYTES_MAX >> 10
-        ),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string", "minLength": 1, "description": "The file, relative to /workspace."},
-                "offset": {"type": "integer", "minimum": 1, "description": "The first line to return, from 1."},
-                "limit": {"type": "integer", "minimum": 1, "description": "How many lines to return at most."}
-            },
-            "required": ["path"],
-            "additionalProperties": false
-        }),
-        output_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string"},
-                "first_line": {"type": "integer"},
-                "lines": {"type": "integer"},
-                "total_lines": {"type": "integer"},
-                "truncated": {"type": "boolean"}
-            },
-            "required": ["path", "first_line", "lines", "total_lines", "truncated"]
-        }),
-        annotations: Annotations::READ_ONLY,
-        speculation: Speculation::Pure,
+        )
     }
-}
 
-fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
-    let arguments: Arguments = parse(arguments)?;
-    let place = places.find(&arguments.path)?;
-    let whole = text::read(&place)?;
-    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
-    let first = arguments.offset.unwrap_or(1).max(1);
-    if first > lines.len().max(1) {
-        return Err(Error::Refused(format!(
-            "{} has {}; line {first} is past its end",
-            place.shown,
-            count(lines.len(), "line")
-        )));
-    }
-    let limit = arguments.limit.unwrap_or(LINES_DEFAULT);
-    let wanted = lines.iter().skip(first - 1).take(limit);
-    let mut text = String::new();
-    let mut taken = 0;
-    for line in wanted {
-        if text.len() + line.len() > BYTES_MAX {
-            break;
+    fn call(self, places: &Places) -> Result<Output<Lines>, Error> {
+        let place = places.find(&self.path)?;
+        let whole = text::read(&place)?;
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        let first = self.offset.unwrap_or(1).max(1);
+        if first > lines.len().max(1) {
+            return Err(Error::Refused(format!(
+                "{} has {}; line {first} is past its end",
+                place.shown,
+                count(lines.len(), "line")
+            )));
         }
-        text.push_str(line);
-        taken += 1;
-    }
-    let next = first + taken;
-    let mut truncated = next <= lines.len() && !lines.is_empty();
-    if truncated && taken == 0 {
-        let line = lines[first - 1];
-        let (start, _) = cut(line, BYTES_MAX);
-        text = format!(
-            "{start}\n[line {first} is {} bytes long and was cut; continue with offset {}]",
-            line.len(),
-            first + 1
-        );
-        taken = 1;
-    } else if truncated {
-        if !text.ends_with('\n') {
-            text.push('\n');
+        let limit = self.limit.unwrap_or(LINES_DEFAULT);
+        let wanted = lines.iter().skip(first - 1).take(limit);
+        let mut text = String::new();
+        let mut taken = 0;
+        for line in wanted {
+            if text.len() + line.len() > BYTES_MAX {
+                break;
+            }
+            text.push_str(line);
+            taken += 1;
         }
-        text.push_str(&format!(
-            "[lines {first} to {} of {}; continue with offset {next}]",
-            next - 1,
-            lines.len()
-        ));
-    } else if lines.is_empty() {
-        text.push_str("[the file is empty]");
-        truncated = false;
+        let next = first + taken;
+        let mut truncated = next <= lines.len() && !lines.is_empty();
+        if truncated && taken == 0 {
+            let line = lines[first - 1];
+            let (start, _) = cut(line, BYTES_MAX);
+            text = format!(
+                "{start}\n[line {first} is {} bytes long and was cut; continue with offset {}]",
+                line.len(),
+                first + 1
+            );
+            taken = 1;
+        } else if truncated {
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            text.push_str(&format!(
+                "[lines {first} to {} of {}; continue with offset {next}]",
+                next - 1,
+                lines.len()
+            ));
+        } else if lines.is_empty() {
+            text.push_str("[the file is empty]");
+            truncated = false;
+        }
+        Ok(Output::new(
+            text,
+            Lines {
+                path: place.shown,
+                first_line: first,
+                lines: taken,
+                total_lines: lines.len(),
+                truncated,
+            },
+        ))
     }
-    Ok(Output {
-        structured: json!({
-            "path": place.shown,
-            "first_line": first,
-            "lines": taken,
-            "total_lines": lines.len(),
-            "truncated": truncated,
-        }),
-        text,
-    })
 }
 
 #[cfg(test)]
@@ -132,9 +121,15 @@ mod tests {
         let output = files
             .call("read_file", &json!({"path": "a.txt"}))
             .expect("reads");
-        assert_eq!(output.text, "one\r\ntwo\n\nno newline");
-        assert_eq!(output.structured["total_lines"], 4);
-        assert_eq!(output.structured["truncated"], false);
+        assert_eq!(output.text(), "one\r\ntwo\n\nno newline");
+        assert_eq!(
+            output.structured.as_ref().expect("structured")["total_lines"],
+            4
+        );
+        assert_eq!(
+            output.structured.as_ref().expect("structured")["truncated"],
+            false
+        );
     }
 
     #[test]

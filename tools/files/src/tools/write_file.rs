@@ -1,78 +1,62 @@
 //! `write_file`: a whole file, new or replaced.
 
-use crate::description::parse;
-use crate::text::count;
-use crate::{Annotations, Description, Error, Output, Places, Speculation, Tool};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use forerun_tool_kit::text::count;
+use forerun_tool_kit::{
+    Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool,
+};
 use std::fs;
 
-pub(crate) const TOOL: Tool = Tool { describe, run };
-
-#[derive(Deserialize)]
+/// Creates a file with the given text, or replaces all of an existing one. Missing
+/// directories are made. Use edit_file to change a part of a file. Example: {"path":
+/// "docs/notes.md", "content": "# Notes\n"}. The text is written exactly as given; end it
+/// with a newline where that is usual.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+pub(crate) struct WriteFile {
+    /// The file, relative to /workspace.
+    #[schemars(length(min = 1))]
     path: String,
+    /// The whole new text of the file.
     content: String,
 }
 
-fn describe() -> Description {
-    Description {
-        name: "write_file",
-        title: "Write file",
-        description: "Creates a file with the given text, or replaces all of an existing \
-             one. Missing directories are made. Use edit_file to change a part of a file. \
-             Example: {\"path\": \"docs/notes.md\", \"content\": \"# Notes\\n\"}. \
-             The text is written exactly as given; end it with a newline where that is usual."
-            .into(),
-        input_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string", "minLength": 1, "description": "The file, relative to /workspace."},
-                "content": {"type": "string", "description": "The whole new text of the file."}
-            },
-            "required": ["path", "content"],
-            "additionalProperties": false
-        }),
-        output_schema: json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string"},
-                "bytes": {"type": "integer"},
-                "created": {"type": "boolean"}
-            },
-            "required": ["path", "bytes", "created"]
-        }),
-        annotations: Annotations {
-            read_only: false,
-            destructive: true,
-            idempotent: true,
-        },
-        speculation: Speculation::Contained,
-    }
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Written {
+    path: String,
+    bytes: usize,
+    created: bool,
 }
 
-fn run(places: &Places, arguments: Value) -> Result<Output, Error> {
-    let arguments: Arguments = parse(arguments)?;
-    let place = places.find_within(&arguments.path)?;
-    let created = fs::symlink_metadata(&place.path).is_err();
-    if created {
-        place.make_parents()?;
+impl Tool for WriteFile {
+    const NAME: &'static str = "write_file";
+    const TITLE: &'static str = "Write file";
+    const ANNOTATIONS: Annotations = Annotations {
+        idempotent: true,
+        ..Annotations::CHANGES
+    };
+    type Structured = Written;
+
+    fn call(self, places: &Places) -> Result<Output<Written>, Error> {
+        let place = places.find_within(&self.path)?;
+        let created = fs::symlink_metadata(&place.path).is_err();
+        if created {
+            place.make_parents()?;
+        }
+        fs::write(&place.path, &self.content).map_err(Error::io("write", &place.shown))?;
+        Ok(Output::new(
+            format!(
+                "{} {} ({})",
+                if created { "created" } else { "replaced" },
+                place.shown,
+                count(self.content.len(), "byte")
+            ),
+            Written {
+                path: place.shown,
+                bytes: self.content.len(),
+                created,
+            },
+        ))
     }
-    fs::write(&place.path, &arguments.content).map_err(Error::io("write", &place.shown))?;
-    Ok(Output {
-        text: format!(
-            "{} {} ({})",
-            if created { "created" } else { "replaced" },
-            place.shown,
-            count(arguments.content.len(), "byte")
-        ),
-        structured: json!({
-            "path": place.shown,
-            "bytes": arguments.content.len(),
-            "created": created,
-        }),
-    })
 }
 
 #[cfg(test)]

@@ -37,19 +37,15 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(verb: &'static str, path: &str) -> impl FnOnce(io::Error) -> Error {
+    /// For `map_err`: what was tried, and the path as it is shown.
+    pub fn io(verb: &'static str, path: &str) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();
         move |source| Error::Io { verb, path, source }
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "used in map_err")]
-    pub(crate) fn arguments(error: serde_json::Error) -> Error {
-        Error::Arguments(error.to_string())
     }
 }
 
 /// The kind of an error. `std` leaves some without a name on this target.
-pub(crate) fn kind(error: &io::Error) -> io::ErrorKind {
+pub fn kind(error: &io::Error) -> io::ErrorKind {
     /// `errno` values of wasi-libc, which are those of WASI 0.1.
     #[cfg(target_os = "wasi")]
     const UNNAMED: [(i32, io::ErrorKind); 8] = [

@@ -6,12 +6,13 @@ use std::fs;
 use std::io::Read;
 
 /// Largest file that a tool holds in memory; stops one call from using it up.
-pub(crate) const FILE_BYTES_MAX: u64 = 32 << 20;
-/// How much of a file is looked at to tell whether it is text.
-const PROBE_BYTES: usize = 8 << 10;
+pub const FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// Reads a whole file as text.
-pub(crate) fn read(place: &Place) -> Result<String, Error> {
+///
+/// # Errors
+/// If it cannot be read, is a directory, too large, or no UTF-8.
+pub fn read(place: &Place) -> Result<String, Error> {
     let file = fs::File::open(&place.path).map_err(Error::io("read", &place.shown))?;
     let metadata = file.metadata().map_err(Error::io("read", &place.shown))?;
     if metadata.is_dir() {
@@ -40,13 +41,8 @@ pub(crate) fn read(place: &Place) -> Result<String, Error> {
     })
 }
 
-/// Whether bytes look like something other than text.
-pub(crate) fn is_binary(bytes: &[u8]) -> bool {
-    bytes[..bytes.len().min(PROBE_BYTES)].contains(&0)
-}
-
 /// Cuts a text to at most `max` bytes, at a character boundary; says if it did.
-pub(crate) fn cut(text: &str, max: usize) -> (&str, bool) {
+pub fn cut(text: &str, max: usize) -> (&str, bool) {
     if text.len() <= max {
         return (text, false);
     }
@@ -58,7 +54,7 @@ pub(crate) fn cut(text: &str, max: usize) -> (&str, bool) {
 }
 
 /// A count and its noun: `1 file`, `2 files`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
+pub fn count(number: usize, noun: &str) -> String {
     let ending = match (number, noun.ends_with("ch")) {
         (1, _) => "",
         (_, true) => "es",

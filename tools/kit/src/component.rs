@@ -1,14 +1,14 @@
 //! The component's side: bindings, and the conversion of descriptions and results.
 
-#![expect(unsafe_code, reason = "generated bindings call the canonical ABI")]
-
-use crate::{Description, Output, Places, Speculation};
+use crate::{Answer, Content, Description, Entry, Error, Places, Speculation};
 use bindings::exports::forerun::tool::tools;
 
-mod bindings {
+#[allow(missing_docs, unsafe_code, reason = "generated for the canonical ABI")]
+pub mod bindings {
     wit_bindgen::generate!({
         world: "tool",
         path: "../../proto/wit",
+        pub_export_macro: true,
     });
 }
 
@@ -16,37 +16,51 @@ mod bindings {
 /// them when it starts, to see that a guest is given these and no others.
 const PREOPENS: &str = "forerun:preopens";
 
-struct Component;
+/// The tools that a component offers.
+pub trait Tools {
+    /// In the order in which they are listed.
+    const TOOLS: &'static [Entry];
+}
 
-bindings::export!(Component with_types_in bindings);
-
-impl tools::Guest for Component {
+impl<T: Tools> tools::Guest for T {
     fn list() -> Vec<tools::Tool> {
-        crate::list().into_iter().map(describe).collect()
+        crate::list(T::TOOLS).into_iter().map(describe).collect()
     }
 
     fn call(name: String, arguments: String) -> Result<tools::Output, String> {
         if name == PREOPENS {
-            return Ok(text(preopens(), None, false));
+            return Ok(text(preopens(), false));
         }
         let places = Places::new("/workspace".as_ref(), "/tmp".as_ref());
-        match crate::call(&places, &name, &arguments) {
-            Ok(Output {
-                text: result,
-                structured,
-            }) => Ok(text(result, Some(structured.to_string()), false)),
-            Err(error @ (crate::Error::UnknownTool(_) | crate::Error::Arguments(_))) => {
-                Err(error.to_string())
-            }
-            Err(error) => Ok(text(error.to_string(), None, true)),
+        match crate::call(T::TOOLS, &places, &name, &arguments) {
+            Ok(answer) => Ok(output(answer)),
+            Err(error @ (Error::UnknownTool(_) | Error::Arguments(_))) => Err(error.to_string()),
+            Err(error) => Ok(text(error.to_string(), true)),
         }
     }
 }
 
-fn text(text: String, structured: Option<String>, is_error: bool) -> tools::Output {
+fn output(answer: Answer) -> tools::Output {
+    tools::Output {
+        content: answer
+            .content
+            .into_iter()
+            .map(|content| match content {
+                Content::Text(text) => tools::Content::Text(text),
+                Content::Blob { mime_type, data } => {
+                    tools::Content::Blob(tools::Blob { mime_type, data })
+                }
+            })
+            .collect(),
+        structured: answer.structured.map(|value| value.to_string()),
+        is_error: false,
+    }
+}
+
+fn text(text: String, is_error: bool) -> tools::Output {
     tools::Output {
         content: vec![tools::Content::Text(text)],
-        structured,
+        structured: None,
         is_error,
     }
 }
@@ -66,15 +80,16 @@ fn describe(tool: Description) -> tools::Tool {
         title: tool.title.to_owned(),
         description: tool.description,
         input_schema: tool.input_schema.to_string(),
-        output_schema: Some(tool.output_schema.to_string()),
+        output_schema: tool.output_schema.map(|schema| schema.to_string()),
         annotations: tools::Annotations {
             read_only: tool.annotations.read_only,
             destructive: tool.annotations.destructive,
             idempotent: tool.annotations.idempotent,
-            open_world: false,
+            open_world: tool.annotations.open_world,
         },
-        deterministic: true,
+        deterministic: tool.deterministic,
         speculation: match tool.speculation {
+            Speculation::Never => tools::Speculation::Never,
             Speculation::Contained => tools::Speculation::Contained,
             Speculation::Pure => tools::Speculation::Pure,
         },

@@ -6,9 +6,9 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// What agents call the workspace.
-pub(crate) const WORKSPACE: &str = "/workspace";
+const WORKSPACE: &str = "/workspace";
 /// What agents call the directory for temporary files.
-pub(crate) const TMP: &str = "/tmp";
+const TMP: &str = "/tmp";
 
 /// The two directories that tools work in.
 #[derive(Clone, Debug)]
@@ -19,11 +19,11 @@ pub struct Places {
 
 /// A path of the arguments and where it lies.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     /// As it is shown: relative to the workspace, or absolute below `/tmp`.
-    pub(crate) shown: String,
+    pub shown: String,
     /// For `std::fs`.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Places {
@@ -35,9 +35,17 @@ impl Places {
         }
     }
 
+    /// The workspace, for `std::fs`.
+    pub fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
     /// Finds a path of the arguments. `..` is kept for the file system to resolve, for
     /// it may come after a symbolic link; here it is only seen whether it climbs out.
-    pub(crate) fn find(&self, given: &str) -> Result<Place, Error> {
+    ///
+    /// # Errors
+    /// A path that is empty or lies outside, with the rule for paths.
+    pub fn find(&self, given: &str) -> Result<Place, Error> {
         let outside = |reason| Error::Outside {
             path: given.to_owned(),
             reason,
@@ -87,7 +95,10 @@ impl Places {
     }
 
     /// Finds a path that is to be changed: not one of the two directories themselves.
-    pub(crate) fn find_within(&self, given: &str) -> Result<Place, Error> {
+    ///
+    /// # Errors
+    /// As [`Places::find`], and for the two directories.
+    pub fn find_within(&self, given: &str) -> Result<Place, Error> {
         let place = self.find(given)?;
         if matches!(place.shown.as_str(), "." | "/tmp" | "/tmp/") {
             return Err(Error::Outside {
@@ -101,7 +112,10 @@ impl Places {
 
 impl Place {
     /// Makes the directories that the path lies in.
-    pub(crate) fn make_parents(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// If one cannot be made, or there is something else.
+    pub fn make_parents(&self) -> Result<(), Error> {
         let Some(parent) = self.path.parent() else {
             return Ok(());
         };
@@ -115,7 +129,7 @@ impl Place {
     }
 
     /// How an entry below this directory is shown.
-    pub(crate) fn show_below(&self, relative: &str) -> String {
+    pub fn show_below(&self, relative: &str) -> String {
         match (self.shown.as_str(), relative) {
             (_, "") => self.shown.clone(),
             (".", _) => relative.to_owned(),

@@ -1,9 +1,6 @@
-//! What a tool says about itself, and what a call of it returns.
+//! What a tool says about itself.
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-use crate::Error;
 
 /// How a tool presents itself to agents and people.
 #[derive(Clone, Debug)]
@@ -16,16 +13,18 @@ pub struct Description {
     pub description: String,
     /// JSON Schema of the arguments.
     pub input_schema: Value,
-    /// JSON Schema of the structured output.
-    pub output_schema: Value,
+    /// JSON Schema of the structured output, if there is any.
+    pub output_schema: Option<Value>,
     /// Hints about its effects.
     pub annotations: Annotations,
+    /// Whether the same arguments on the same files always give the same.
+    pub deterministic: bool,
     /// How it may run before its verdict.
     pub speculation: Speculation,
 }
 
 /// Hints of a tool about its effects.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Annotations {
     /// Leaves the workspace as it was.
     pub read_only: bool,
@@ -33,36 +32,34 @@ pub struct Annotations {
     pub destructive: bool,
     /// A second call with the same arguments changes nothing more.
     pub idempotent: bool,
+    /// Reaches beyond the workspace.
+    pub open_world: bool,
 }
 
 impl Annotations {
     /// Those of a tool that only looks.
-    pub(crate) const READ_ONLY: Annotations = Annotations {
+    pub const READ_ONLY: Annotations = Annotations {
         read_only: true,
         destructive: false,
         idempotent: true,
+        open_world: false,
+    };
+    /// Those of a tool that may change everything in the workspace and nothing else.
+    pub const CHANGES: Annotations = Annotations {
+        read_only: false,
+        destructive: true,
+        idempotent: false,
+        open_world: false,
     };
 }
 
 /// How a tool may run before its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speculation {
+    /// Not at all.
+    Never,
     /// On a branch that is committed or dropped.
     Contained,
     /// Changes nothing at all.
     Pure,
-}
-
-/// What a call returned.
-#[derive(Clone, Debug)]
-pub struct Output {
-    /// The result for a reader.
-    pub text: String,
-    /// The result for a program, as the tool's output schema says.
-    pub structured: Value,
-}
-
-/// Reads a tool's arguments.
-pub(crate) fn parse<T: DeserializeOwned>(arguments: Value) -> Result<T, Error> {
-    serde_json::from_value(arguments).map_err(Error::arguments)
 }
