@@ -176,7 +176,7 @@ pub(crate) enum CommitArg {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
-    /// A WebAssembly component that exports wasi:cli/run
+    /// A WebAssembly program: a component that exports wasi:cli/run, or a module for WASI 0.1
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: PathBuf,
     /// The directory that it works on; without it an empty one

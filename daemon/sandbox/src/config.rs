@@ -16,7 +16,9 @@ pub struct SandboxConfig {
     pub threads: usize,
     /// Sandboxes that run at the same time; further ones wait.
     pub max_concurrent: usize,
-    /// The components whose tools are offered.
+    /// Shipped components whose tools are offered.
+    pub shipped: Vec<forerun_tools::Component>,
+    /// Further ones.
     pub components: Vec<ComponentSource>,
 }
 
@@ -36,13 +38,8 @@ impl SandboxConfig {
             state_dir,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             max_concurrent: CONCURRENT_DEFAULT,
-            components: forerun_tools::COMPONENTS
-                .iter()
-                .map(|component| ComponentSource {
-                    name: component.name.to_owned(),
-                    wasm: Cow::Borrowed(component.wasm),
-                })
-                .collect(),
+            shipped: forerun_tools::COMPONENTS.to_vec(),
+            components: Vec::new(),
         }
     }
 }

@@ -45,12 +45,19 @@ pub(crate) async fn run(
                 seed: request.seed,
                 ..Grant::nothing(&request.limits)
             };
+            let compiled;
             let call = match &tool.body {
-                Body::Component(pre) => Call::Tool {
-                    pre,
-                    name: &tool.description.name,
-                    arguments: request.action.arguments.as_str(),
-                },
+                Body::Component(component) => {
+                    compiled = match component.get().await {
+                        Ok(compiled) => compiled,
+                        Err(error) => return not_compiled(&error, request.parent),
+                    };
+                    Call::Tool {
+                        pre: &compiled,
+                        name: &tool.description.name,
+                        arguments: request.action.arguments.as_str(),
+                    }
+                }
                 Body::Command(program, manifest) => {
                     let command = Command::of(manifest, &arguments);
                     grant.mounts = command.mounts();
@@ -110,6 +117,12 @@ pub(crate) async fn exec(
 
 fn not_held(parent: SnapshotId) -> Done {
     let text = format!("the snapshot {parent} is not held any more");
+    let status = ObservationStatus::Stopped(LimitName::Internal);
+    Done::nothing(Observation::new(status, text), parent)
+}
+
+fn not_compiled(error: &str, parent: SnapshotId) -> Done {
+    let text = format!("the tool can not be compiled: {error}");
     let status = ObservationStatus::Stopped(LimitName::Internal);
     Done::nothing(Observation::new(status, text), parent)
 }

@@ -28,10 +28,20 @@ struct Shared {
     executors: Executors,
     registry: Arc<Registry>,
     machine: Arc<Machine>,
-    cache: Cache,
+    cache: Arc<Cache>,
     /// The empty directory that temporary files begin with.
     scratch: Workspace,
     _scratch_dir: TempDir,
+}
+
+impl Shared {
+    fn loader(&self) -> Loader<'_> {
+        Loader {
+            machine: &self.machine,
+            cache: &self.cache,
+            executors: &self.executors,
+        }
+    }
 }
 
 impl Sandboxes {
@@ -48,7 +58,7 @@ impl Sandboxes {
             .mode(0o700)
             .create(&directory)
             .map_err(StartError::state(&directory))?;
-        let cache = Cache::open(&directory)?;
+        let cache = Arc::new(Cache::open(&directory)?);
         let (scratch, scratch_dir) = open_scratch(&directory)?;
         let machine = Arc::new(Machine::new(&config)?);
         let ticker = Ticker::start(&machine.engine).map_err(StartError::Thread)?;
@@ -64,6 +74,17 @@ impl Sandboxes {
             }),
             toolbox: Arc::new(Toolbox::default()),
         };
+        for shipped in &config.shipped {
+            let toolbox = sandboxes
+                .shared
+                .loader()
+                .add_shipped(&sandboxes.toolbox, shipped);
+            let toolbox = toolbox.map_err(|source| StartError::Component {
+                component: shipped.name.to_owned(),
+                source,
+            })?;
+            sandboxes.toolbox = Arc::new(toolbox);
+        }
         for component in &config.components {
             sandboxes = sandboxes
                 .with(&component.name, &component.wasm, None)
@@ -94,17 +115,7 @@ impl Sandboxes {
         wasm: &[u8],
         manifest: Option<&str>,
     ) -> Result<Sandboxes, LoadError> {
-        let Shared {
-            executors,
-            machine,
-            cache,
-            ..
-        } = &*self.shared;
-        let loader = Loader {
-            machine,
-            cache,
-            executors,
-        };
+        let loader = self.shared.loader();
         let toolbox = match manifest {
             Some(manifest) => loader.add_program(&self.toolbox, wasm, manifest)?,
             None => loader.add(&self.toolbox, name, wasm)?,

@@ -16,6 +16,7 @@ pub(crate) fn check(sandboxes: &Sandboxes) -> Result<(), StartError> {
     let Some(component) = sandboxes.toolbox().component(ASKED) else {
         return Ok(());
     };
+    let component = component.get_blocking().map_err(StartError::SelfCheck)?;
     let machine = Arc::clone(sandboxes.machine());
     let scratch = sandboxes.scratch();
     let volumes = Volumes::new(scratch.branch(), scratch.branch(), instance::allow_all());

@@ -30,6 +30,8 @@ use tokio::sync::{oneshot, watch};
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long streams may take to end after that.
 const STREAMS_GRACE: Duration = Duration::from_secs(2);
+/// How long a daemon has been up before it compiles what no call has needed yet.
+const COMPILE_AFTER: Duration = Duration::from_secs(60);
 /// Name of the lock file in the state directory.
 const LOCK_FILE: &str = "daemon.lock";
 
@@ -178,6 +180,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
     })?;
     daemon.recover().await?;
     daemon.expire_soon();
+    daemon.compile_later();
     ready(&daemon.config.socket);
     let stopped = Arc::clone(&daemon).stop_signal();
     let mut told = daemon.stopping();
@@ -244,6 +247,17 @@ impl Daemon {
             if let Err(error) = this.expire_all() {
                 tracing::warn!(%error, "old commits could not be expired");
             }
+        });
+    }
+
+    /// Compiles in the background what no call has needed, once the daemon is likely to
+    /// stay.
+    fn compile_later(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(COMPILE_AFTER).await;
+            let sandboxes = this.sandboxes();
+            tokio::task::spawn_blocking(move || sandboxes.toolbox().compile_all());
         });
     }
 

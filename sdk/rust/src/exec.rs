@@ -23,7 +23,7 @@ const QUEUE_MAX: usize = 16;
 pub struct Exec {
     /// What it is called, its first argument.
     pub name: String,
-    /// A WASI 0.2 component that exports `wasi:cli/run`.
+    /// A component that exports `wasi:cli/run`, or a module for WASI 0.1.
     pub component: Vec<u8>,
     /// Its further arguments.
     pub arguments: Vec<String>,

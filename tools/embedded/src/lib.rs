@@ -2,7 +2,7 @@
 //! build script from the packages beside it; nothing is downloaded or checked in. What
 //! their tools say about themselves is known without running, or compiling, them.
 
-use forerun_tool_kit::Description;
+pub use forerun_tool_kit::{Description, Speculation};
 
 /// A component and the name that it is known by.
 #[derive(Clone, Copy, Debug)]

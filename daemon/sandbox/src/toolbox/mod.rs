@@ -1,5 +1,7 @@
 //! The tools that actions can name, and how components become tools.
 
+mod adapt;
+mod lazy;
 mod manifest;
 mod names;
 mod schema;
@@ -15,6 +17,7 @@ use forerun_types::{
     ASK_USER, Action, Annotations, Digest, Hasher, Observation, ObservationStatus, Speculation,
     TERMINATE, ToolDescription,
 };
+pub(crate) use lazy::Lazy;
 pub(crate) use manifest::Manifest;
 use schema::Schema;
 use std::collections::BTreeMap;
@@ -29,8 +32,6 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 const TOOLS_MAX: usize = 256;
 /// How WebAssembly begins.
 const WASM: &[u8] = b"\0asm";
-/// How a WebAssembly module begins that is no component.
-const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 /// The tools that actions can name. Never changes; adding a component makes another.
 #[derive(Clone, Default)]
@@ -51,7 +52,7 @@ pub(crate) struct Tool {
 /// What runs when a tool is called.
 pub(crate) enum Body {
     /// A component that knows its tools.
-    Component(Arc<ToolPre<State>>),
+    Component(Arc<Lazy>),
     /// A program, and how a call becomes its arguments.
     Command(Program, Box<Manifest>),
 }
@@ -120,10 +121,25 @@ impl Toolbox {
             .map_err(Box::new)
     }
 
+    /// Compiles what no call has needed yet. Blocks meanwhile.
+    pub fn compile_all(&self) {
+        for tool in self.tools.values() {
+            if let Body::Component(component) = &tool.body
+                && let Err(error) = component.get_blocking()
+            {
+                tracing::error!(
+                    tool = tool.description.name,
+                    error,
+                    "a tool can not be compiled"
+                );
+            }
+        }
+    }
+
     /// The component that implements a tool.
-    pub(crate) fn component(&self, name: &str) -> Option<Arc<ToolPre<State>>> {
+    pub(crate) fn component(&self, name: &str) -> Option<Arc<Lazy>> {
         match &self.tools.get(name)?.body {
-            Body::Component(pre) => Some(Arc::clone(pre)),
+            Body::Component(component) => Some(Arc::clone(component)),
             Body::Command(..) => None,
         }
     }
@@ -171,7 +187,7 @@ impl Toolbox {
 /// What loading a component needs.
 pub(crate) struct Loader<'a> {
     pub(crate) machine: &'a Arc<Machine>,
-    pub(crate) cache: &'a Cache,
+    pub(crate) cache: &'a Arc<Cache>,
     pub(crate) executors: &'a Executors,
 }
 
@@ -183,17 +199,7 @@ impl Loader<'_> {
         component: &str,
         wasm: &[u8],
     ) -> Result<Toolbox, LoadError> {
-        let failed = |error: wasmtime::Error| LoadError::Component(format!("{error:#}"));
-        let compiled = self
-            .cache
-            .compile(&self.machine.engine, wasm)
-            .map_err(failed)?;
-        let pre = self
-            .machine
-            .linker
-            .instantiate_pre(&compiled)
-            .map_err(failed)?;
-        let pre = Arc::new(ToolPre::new(pre).map_err(failed)?);
+        let pre = compile(self.machine, self.cache, wasm)?;
         let (machine, listed) = (Arc::clone(self.machine), Arc::clone(&pre));
         let tools = self
             .executors
@@ -207,16 +213,45 @@ impl Loader<'_> {
             )));
         }
         let digest = Digest::of(wasm);
+        let compiled = Arc::new(Lazy::now(pre));
         let tools: Vec<Tool> = tools
             .into_iter()
-            .map(|tool| describe(tool, digest, &pre))
+            .map(|tool| describe(tool, digest, &compiled))
             .collect::<Result<_, _>>()?;
         tracing::debug!(component, tools = tools.len(), "tools loaded");
         toolbox.with(tools)
     }
 }
 
+/// Compiles a component with tools, or finds it compiled.
+fn compile(
+    machine: &Machine,
+    cache: &Cache,
+    wasm: &[u8],
+) -> Result<Arc<ToolPre<State>>, LoadError> {
+    let failed = |error: wasmtime::Error| LoadError::Component(format!("{error:#}"));
+    let compiled = cache.compile(&machine.engine, wasm).map_err(failed)?;
+    let pre = machine.linker.instantiate_pre(&compiled).map_err(failed)?;
+    Ok(Arc::new(ToolPre::new(pre).map_err(failed)?))
+}
+
 impl Loader<'_> {
+    /// `toolbox` and the tools of a shipped component, which is compiled when one of them
+    /// is called.
+    pub(crate) fn add_shipped(
+        &self,
+        toolbox: &Toolbox,
+        shipped: &forerun_tools::Component,
+    ) -> Result<Toolbox, LoadError> {
+        let component = Arc::new(Lazy::later(shipped.wasm, self.machine, self.cache));
+        let digest = Digest::of(shipped.wasm);
+        let tools = (shipped.list)().into_iter().map(|tool| {
+            let description = of_shipped(tool, digest);
+            Tool::new(description, Body::Component(Arc::clone(&component)))
+        });
+        toolbox.with(tools.collect::<Result<_, _>>()?)
+    }
+
     /// `toolbox` and a program, as the manifest says.
     pub(crate) fn add_program(
         &self,
@@ -294,31 +329,47 @@ impl Tool {
     }
 }
 
-/// Compiles a WASI command.
+/// Compiles a WASI command, of either version.
 pub(crate) fn program(machine: &Machine, cache: &Cache, wasm: &[u8]) -> Result<Program, LoadError> {
     let failed = |error: wasmtime::Error| LoadError::Component(format!("{error:#}"));
-    if wasm.starts_with(CORE_MODULE) {
-        return Err(LoadError::Component(
-            "it is a core module, not a component; build it for wasm32-wasip2, or make a \
-             component of it with `wasm-tools component new --adapt`"
-                .to_owned(),
-        ));
-    }
     if !wasm.starts_with(WASM) {
         let text = "it is no WebAssembly component".to_owned();
         return Err(LoadError::Component(text));
     }
+    let adapted = adapt::is_module(wasm).then(|| adapt::component(wasm));
+    let adapted = adapted.transpose().map_err(LoadError::Component)?;
+    let wasm = adapted.as_deref().unwrap_or(wasm);
     let compiled = cache.compile(&machine.engine, wasm).map_err(failed)?;
     let pre = machine.linker.instantiate_pre(&compiled).map_err(failed)?;
     let pre = Arc::new(CommandPre::new(pre).map_err(failed)?);
     Ok(Program { pre })
 }
 
-fn describe(
-    tool: wit::Tool,
-    component: Digest,
-    pre: &Arc<ToolPre<State>>,
-) -> Result<Tool, LoadError> {
+fn of_shipped(tool: forerun_tools::Description, component: Digest) -> ToolDescription {
+    use forerun_tools::Speculation as Shipped;
+    ToolDescription {
+        name: tool.name.to_owned(),
+        title: tool.title.to_owned(),
+        description: tool.description,
+        input_schema: tool.input_schema,
+        output_schema: tool.output_schema,
+        annotations: Annotations {
+            read_only: tool.annotations.read_only,
+            destructive: tool.annotations.destructive,
+            idempotent: tool.annotations.idempotent,
+            open_world: tool.annotations.open_world,
+        },
+        deterministic: tool.deterministic,
+        speculation: match tool.speculation {
+            Shipped::Never => Speculation::Never,
+            Shipped::Contained => Speculation::Contained,
+            Shipped::Pure => Speculation::Pure,
+        },
+        component,
+    }
+}
+
+fn describe(tool: wit::Tool, component: Digest, body: &Arc<Lazy>) -> Result<Tool, LoadError> {
     let parse = |which: &'static str, text: &str| {
         serde_json::from_str(text).map_err(|error| LoadError::Schema {
             tool: tool.name.clone(),
@@ -352,7 +403,7 @@ fn describe(
         },
         component,
     };
-    Tool::new(description, Body::Component(Arc::clone(pre)))
+    Tool::new(description, Body::Component(Arc::clone(body)))
 }
 
 fn check_name(name: &str) -> Result<(), LoadError> {

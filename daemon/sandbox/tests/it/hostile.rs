@@ -311,8 +311,8 @@ fn component(core: &str) -> Vec<u8> {
 
 async fn refused(wasm: Vec<u8>) -> String {
     let mut fixture = fixture();
-    let mut sandboxes = fixture.sandboxes.clone();
-    let result = tokio::task::spawn_blocking(move || sandboxes.add_component("odd", &wasm))
+    let sandboxes = fixture.sandboxes.clone();
+    let result = tokio::task::spawn_blocking(move || sandboxes.with("odd", &wasm, None).map(drop))
         .await
         .expect("loading never panics");
     let error = result.expect_err("it is no tool");

@@ -8,10 +8,9 @@ use serde_json::json;
 #[tokio::test]
 async fn the_example_of_the_kit_runs_as_a_component() {
     let mut fixture = Fixture::new(&[("a.txt", "one two\nthree\n")]);
-    let added = fixture
-        .sandboxes
-        .add_component("example", forerun_test_guests::EXAMPLE);
-    added.expect("loads");
+    let example = forerun_test_guests::EXAMPLE;
+    let with = fixture.sandboxes.with("example", example, None);
+    fixture.sandboxes = with.expect("loads");
     assert_eq!(
         fixture.text("count_words", json!({"path": "a.txt"})).await,
         "3 words"

@@ -1,7 +1,7 @@
 //! Which tools there are, and what is refused before anything is started.
 
 use crate::fixture::Fixture;
-use forerun_sandbox::LoadError;
+use forerun_sandbox::{ComponentSource, LoadError, SandboxConfig, Sandboxes};
 use forerun_types::{LimitName, ObservationStatus, SnapshotId};
 use serde_json::json;
 
@@ -93,4 +93,24 @@ async fn what_is_no_tool_component_is_refused() {
         digest,
         "a refusal adds nothing"
     );
+}
+
+#[tokio::test]
+async fn what_is_said_of_shipped_tools_before_they_are_compiled_is_what_they_say() {
+    let sandboxes = Fixture::new(&[]).sandboxes.clone();
+    let before = sandboxes.toolbox().clone();
+    let state_dir = tempfile::tempdir().expect("temporary directory");
+    let mut config = SandboxConfig::new(state_dir.path().to_owned());
+    config.components = std::mem::take(&mut config.shipped)
+        .into_iter()
+        .map(|shipped| ComponentSource {
+            name: shipped.name.to_owned(),
+            wasm: shipped.wasm.into(),
+        })
+        .collect();
+    let asked = tokio::task::spawn_blocking(move || Sandboxes::start(config));
+    let asked = asked.await.expect("runs").expect("starts");
+    for tool in asked.toolbox().tools() {
+        assert_eq!(before.get(&tool.name), Some(tool));
+    }
 }
