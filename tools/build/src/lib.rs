@@ -64,7 +64,7 @@ pub enum BuildError {
         source: std::io::Error,
     },
     /// The nested cargo failed; its output is above.
-    #[error("cargo build --target {TARGET} -p {package} failed:\n{output}")]
+    #[error("cargo rustc --target {TARGET} -p {package} failed:\n{output}")]
     Failed {
         /// The package.
         package: String,
@@ -72,7 +72,7 @@ pub enum BuildError {
         output: String,
     },
     /// The build left no component where one was expected.
-    #[error("{path} was not built; is the package's crate-type `cdylib`?")]
+    #[error("{path} was not built; is it a library?")]
     NoArtifact {
         /// Where it was looked for.
         path: PathBuf,
@@ -103,10 +103,12 @@ pub fn build(package: &str, kind: Kind) -> Result<PathBuf, BuildError> {
     let mut command = Command::new(&cargo);
     command
         .current_dir(&manifest_dir)
-        .args(["build", "--release", "--locked", "--quiet"])
-        .arg(match kind {
-            Kind::Library => "--lib",
-            Kind::Program => "--bins",
+        .args(["rustc", "--release", "--locked", "--quiet"])
+        .args(match kind {
+            // A library that is an `rlib`, too, would be built without link-time
+            // optimisation.
+            Kind::Library => ["--lib", "--crate-type", "cdylib"].as_slice(),
+            Kind::Program => &["--bins"],
         })
         .args(["--target", TARGET, "--package", package, "--target-dir"])
         .arg(&target_dir);

@@ -22,8 +22,29 @@ pub const FILES: Component = Component {
     list: forerun_tool_files::list,
 };
 
+/// Take values out of JSON.
+pub const QUERY: Component = Component {
+    name: "query",
+    wasm: include!(concat!(env!("OUT_DIR"), "/query.rs")),
+    list: forerun_tool_query::list,
+};
+
+/// Run JavaScript over files.
+pub const JAVASCRIPT: Component = Component {
+    name: "javascript",
+    wasm: include!(concat!(env!("OUT_DIR"), "/javascript.rs")),
+    list: forerun_tool_javascript::list,
+};
+
+/// Run bash scripts over files.
+pub const SHELL: Component = Component {
+    name: "shell",
+    wasm: include!(concat!(env!("OUT_DIR"), "/shell.rs")),
+    list: forerun_tool_shell::list,
+};
+
 /// Everything that is shipped.
-pub const COMPONENTS: &[Component] = &[FILES];
+pub const COMPONENTS: &[Component] = &[FILES, JAVASCRIPT, QUERY, SHELL];
 
 #[cfg(test)]
 mod tests {
