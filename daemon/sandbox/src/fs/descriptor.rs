@@ -173,7 +173,10 @@ impl HostDescriptor for View<'_> {
         if !descriptor.flags.contains(DescriptorFlags::WRITE) || size > OFFSET_MAX {
             return Err(ErrorCode::Invalid.into());
         }
-        file.with(|volumes, place| Ok(volumes.branch(place.mount).set_len(place.node, size)?))
+        file.with(|volumes, place| {
+            volumes.writes += 1;
+            Ok(volumes.branch(place.mount).set_len(place.node, size)?)
+        })
     }
 
     fn set_times(
@@ -502,6 +505,7 @@ pub(crate) fn write_at(
     if end.is_none_or(|end| end > OFFSET_MAX) {
         return Err(ErrorCode::Invalid.into());
     }
+    volumes.writes += 1;
     Ok(volumes
         .branch(place.mount)
         .write(place.node, offset, bytes)?)
@@ -592,6 +596,7 @@ fn open(
                 volumes.touch_entry(Touch::Write, start.mount, &entry)?;
             }
             if truncate {
+                volumes.writes += 1;
                 volumes.branch(start.mount).set_len(node, 0)?;
             }
             Ok((node, kind))

@@ -11,15 +11,31 @@ use wasmtime_wasi_io::bytes::Bytes;
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{InputStream, OutputStream, StreamError, StreamResult};
 
+/// Bytes that are read at least, for the reads to come.
+const AHEAD_BYTES: usize = 64 << 10;
 /// Most bytes that a guest may write in one go; it asks how many it may.
 const WRITE_BYTES_MAX: usize = 1 << 20;
 
 /// Reads a file from an offset on. Closed at the first end of the file that it meets, and
 /// after a failure.
+///
+/// It reads ahead: finding a file of the base again costs more than reading 64 KiB of it,
+/// and most files are read to their end, which takes two reads.
 pub(crate) struct ReadFrom {
     file: Open,
     offset: u64,
     closed: bool,
+    ahead: Ahead,
+}
+
+/// What was read ahead.
+#[derive(Default)]
+struct Ahead {
+    bytes: Bytes,
+    /// Whether the file ends after these bytes.
+    to_end: bool,
+    /// The state of the volumes that they are of; 0 is none.
+    writes: u64,
 }
 
 impl ReadFrom {
@@ -28,7 +44,36 @@ impl ReadFrom {
             file,
             offset,
             closed: false,
+            ahead: Ahead::default(),
         }
+    }
+
+    /// The next bytes, at most `size`; none at the end.
+    fn next(&mut self, size: usize) -> Result<Bytes, FsFailure> {
+        let (offset, ahead) = (self.offset, &mut self.ahead);
+        self.file.with(|volumes, place| {
+            let is_known = ahead.writes == volumes.writes + 1;
+            if !is_known || ahead.bytes.is_empty() && !ahead.to_end {
+                let length =
+                    size.clamp(AHEAD_BYTES, usize::try_from(READ_BYTES_MAX).unwrap_or(size));
+                let mut buffer = std::mem::take(&mut volumes.ahead);
+                if buffer.len() < length {
+                    buffer.resize(length, 0);
+                }
+                let read = read_at(volumes, place, offset, &mut buffer[..length]);
+                if let Ok(read) = read {
+                    *ahead = Ahead {
+                        bytes: Bytes::copy_from_slice(&buffer[..read]),
+                        to_end: read < length,
+                        writes: volumes.writes + 1,
+                    };
+                }
+                volumes.ahead = buffer;
+                read?;
+            }
+            let count = size.min(ahead.bytes.len());
+            Ok(ahead.bytes.split_to(count))
+        })
     }
 }
 
@@ -46,19 +91,14 @@ impl InputStream for ReadFrom {
         if size == 0 {
             return Ok(Bytes::new());
         }
-        let mut bytes = vec![0; size.min(usize::try_from(READ_BYTES_MAX).unwrap_or(size))];
-        let offset = self.offset;
-        let read = self
-            .file
-            .with(|volumes, place| read_at(volumes, place, offset, &mut bytes));
-        self.closed = !matches!(read, Ok(1..));
-        let read = read.map_err(stream_error)?;
+        let next = self.next(size);
+        self.closed = next.as_ref().map_or(true, Bytes::is_empty);
+        let bytes = next.map_err(stream_error)?;
         if self.closed {
             return Err(StreamError::Closed);
         }
-        self.offset += read as u64;
-        bytes.truncate(read);
-        Ok(bytes.into())
+        self.offset += bytes.len() as u64;
+        Ok(bytes)
     }
 
     // The provided one tries ten times and traps where nothing was read.
@@ -145,6 +185,7 @@ impl OutputStream for WriteTo {
                 Ok(())
             }
             Position::End => {
+                volumes.writes += 1;
                 volumes.branch(place.mount).append(place.node, &bytes)?;
                 Ok(())
             }

@@ -40,6 +40,10 @@ pub(crate) struct Volumes {
     names_matter: bool,
     /// The first touch that was refused.
     pub(crate) denied: Option<TouchDenied>,
+    /// Counts what can have changed a file's content.
+    pub(crate) writes: u64,
+    /// Where streams read ahead into.
+    pub(crate) ahead: Vec<u8>,
 }
 
 impl Volumes {
@@ -53,6 +57,8 @@ impl Volumes {
                 .any(|rule| depends_on_names(&rule.pattern)),
             rules,
             denied: None,
+            writes: 0,
+            ahead: Vec::new(),
         }
     }
 
