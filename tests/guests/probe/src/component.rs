@@ -26,6 +26,7 @@ const TOOLS: &[(&str, Work)] = &[
     ("nothing", |_| String::new()),
     ("nine_operations", |_| work::nine_operations()),
     ("read_all", |_| work::read_all()),
+    ("rewrite_all", |_| work::rewrite_all()),
     ("grep_all", |arguments| {
         work::grep_all(arguments["word"].as_str().unwrap_or_default())
     }),

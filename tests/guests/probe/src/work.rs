@@ -45,6 +45,18 @@ pub(crate) fn read_all() -> String {
     total.to_string()
 }
 
+/// Writes every file below the root again, as it is; answers with their number.
+pub(crate) fn rewrite_all() -> String {
+    let files = files();
+    for path in &files {
+        let written = fs::read(path).and_then(|bytes| fs::write(path, bytes));
+        if let Err(error) = written {
+            return format!("failed: {error}");
+        }
+    }
+    files.len().to_string()
+}
+
 /// Counts the files below the root that hold a word.
 pub(crate) fn grep_all(word: &str) -> String {
     let mut buffer = Vec::new();
@@ -52,12 +64,8 @@ pub(crate) fn grep_all(word: &str) -> String {
     for path in files() {
         buffer.clear();
         let read = fs::File::open(path).and_then(|mut file| file.read_to_end(&mut buffer));
-        let is_in = |bytes: &[u8]| {
-            bytes
-                .windows(word.len().max(1))
-                .any(|window| window == word.as_bytes())
-        };
-        if read.is_ok() && is_in(&buffer) {
+        let text = String::from_utf8_lossy(&buffer);
+        if read.is_ok() && text.contains(word) {
             found += 1;
         }
     }
