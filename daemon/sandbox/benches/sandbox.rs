@@ -5,8 +5,8 @@
 //!
 //! `cargo bench -p forerun-sandbox`
 //!
-//! Linux 6.18, a VM of 2 vCPUs that others kept busy (load 10 and more), without LTO;
-//! medians, each the range of four runs. On a machine that is so busy they say what is out
+//! Linux 6.18, a VM of 2 vCPUs that others kept busy (load 9 to 20), without LTO; medians,
+//! each the range of two or three runs. On a machine that is so busy they say what is out
 //! of reach, and little more.
 //!
 //! | | wanted | found |
@@ -22,8 +22,9 @@
 //! | search them | 0.5 × stock | 0.9–1.1 × |
 //!
 //! Reading is not where it should be. Each look at a file of the base (to find it, its
-//! size, its content) opens it anew from the root, `openat2`, `fstat`, `close`: a third of
-//! the time, where stock keeps the directory and the file open; its digest is a tenth.
+//! size, its content) opens it anew from the root, `openat2`, `fstat`, `close`: a quarter of
+//! the time in a profile, where stock keeps the directory and the file open; its digest is
+//! some 7 %.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use criterion::{SamplingMode, measurement::WallTime};
