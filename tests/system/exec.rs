@@ -248,6 +248,12 @@ fn what_is_no_component_is_refused_with_the_reason() {
     fs::write(&place.program, b"\0asm\x01\0\0\0").expect("writes");
     let stderr = place.home.fail(65, &place.arguments(&[], &[]));
     assert!(stderr.contains("no program for WASI 0.1"), "{stderr}");
+    fs::write(&place.program, b"\0asm\x0d\0\x01\0\xff\xff\xff").expect("writes");
+    let stderr = place.home.fail(65, &place.arguments(&[], &[]));
+    assert!(
+        !stderr.contains("CPU time"),
+        "the limit is not to blame: {stderr}"
+    );
     // An empty component: it is one, but exports nothing to run.
     fs::write(&place.program, b"\0asm\x0d\0\x01\0").expect("writes");
     let stderr = place.home.fail(65, &place.arguments(&[], &[]));

@@ -101,6 +101,9 @@ pub(crate) enum Command {
     Tool(ToolCommand),
     /// Run the daemon in the foreground
     Serve(ServeArgs),
+    /// What the daemon starts to compile a component
+    #[command(name = crate::commands::COMPILE, hide = true)]
+    CompileComponent,
     /// Show the daemon that answers
     Status,
     /// Stop the daemon: commits finish, speculation is squashed

@@ -30,6 +30,9 @@ fn main() -> ExitCode {
             };
         }
     };
+    if matches!(cli.command, Command::CompileComponent) {
+        return commands::compile();
+    }
     let json = cli.global.json;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -64,6 +67,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Watch(args) => commands::watch(&global, output, &args).await?,
         Command::Session(command) => commands::session(&global, output, command).await?,
         Command::Tool(command) => return commands::tool(&global, output, command).await,
+        Command::CompileComponent => {}
         Command::Status => commands::status(&global, output).await?,
         Command::Shutdown => commands::shutdown(&global, output).await?,
         Command::Socket => commands::socket(&global, output)?,

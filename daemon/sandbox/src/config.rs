@@ -16,6 +16,10 @@ pub struct SandboxConfig {
     pub threads: usize,
     /// Sandboxes that run at the same time; further ones wait.
     pub max_concurrent: usize,
+    /// What compiles components in a process of its own: a program and its arguments, which
+    /// calls [`compile_process`](crate::compile_process) for engines with a pool. Empty:
+    /// this process compiles, and no limit holds.
+    pub compiler: Vec<std::ffi::OsString>,
     /// Shipped components whose tools are offered.
     pub shipped: Vec<forerun_tools::Component>,
     /// Further ones.
@@ -38,6 +42,7 @@ impl SandboxConfig {
             state_dir,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             max_concurrent: CONCURRENT_DEFAULT,
+            compiler: Vec::new(),
             shipped: forerun_tools::COMPONENTS.to_vec(),
             components: Vec::new(),
         }

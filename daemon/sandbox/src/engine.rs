@@ -44,26 +44,33 @@ const MAP_COUNT_DEFAULT: usize = 65_530;
 pub(crate) struct Machine {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
+    /// Whether sandboxes are allocated in a pool.
+    pub(crate) pooled: bool,
 }
 
 impl Machine {
     pub(crate) fn new(config: &SandboxConfig) -> Result<Machine, StartError> {
         let slots = slots(config.max_concurrent);
-        let engine = match Engine::new(&settings(Some(slots))) {
-            Ok(engine) => engine,
+        let (engine, pooled) = match Engine::new(&settings(Some(slots))) {
+            Ok(engine) => (engine, true),
             Err(error) => {
                 tracing::warn!(
                     %error,
                     slots,
                     "no address space for a pool of sandboxes; each is allocated when it starts, which is slower"
                 );
-                Engine::new(&settings(None))
-                    .map_err(|error| StartError::Engine(error.to_string()))?
+                let engine = Engine::new(&settings(None));
+                let failed = |error: wasmtime::Error| StartError::Engine(error.to_string());
+                (engine.map_err(failed)?, false)
             }
         };
         let linker =
             guest::linker(&engine).map_err(|error| StartError::Engine(error.to_string()))?;
-        Ok(Machine { engine, linker })
+        Ok(Machine {
+            engine,
+            linker,
+            pooled,
+        })
     }
 }
 

@@ -41,6 +41,7 @@ mod sandboxes;
 mod self_check;
 mod toolbox;
 
+pub use cache::{COMPILE_BYTES, COMPILE_CPU_SECONDS, compile_process};
 pub use config::{ComponentSource, SandboxConfig, StartError};
 pub use engine::engine_settings;
 pub use guest::{PipeReader, PipeWriter, pipe};

@@ -58,9 +58,15 @@ impl Sandboxes {
             .mode(0o700)
             .create(&directory)
             .map_err(StartError::state(&directory))?;
-        let cache = Arc::new(Cache::open(&directory)?);
+
         let (scratch, scratch_dir) = open_scratch(&directory)?;
         let machine = Arc::new(Machine::new(&config)?);
+        // The other process makes code for engines with a pool.
+        let compiler = match machine.pooled {
+            true => config.compiler.clone(),
+            false => Vec::new(),
+        };
+        let cache = Arc::new(Cache::open(&directory, compiler)?);
         let ticker = Ticker::start(&machine.engine).map_err(StartError::Thread)?;
         let executors = Executors::start(&config, ticker)?;
         let mut sandboxes = Sandboxes {

@@ -21,6 +21,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Path of the Unix socket.
     pub socket: PathBuf,
+    /// What compiles components in a process of its own: a program and its arguments.
+    /// Empty: the daemon does, without limits.
+    pub compiler: Vec<std::ffi::OsString>,
     /// What the file says, over the defaults.
     pub settings: Settings,
 }

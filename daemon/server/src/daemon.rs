@@ -151,7 +151,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
     let listener = socket::bind(&config.socket).await?;
     let journal = Journal::open(&state_dir)?;
     let owner_key = OwnerKey::load_or_create(&state_dir).map_err(in_state_dir)?;
-    let sandbox_config = SandboxConfig::new(state_dir.clone());
+    let mut sandbox_config = SandboxConfig::new(state_dir.clone());
+    sandbox_config.compiler.clone_from(&config.compiler);
     let sandboxes = tokio::task::spawn_blocking(move || Sandboxes::start(sandbox_config))
         .await
         .map_err(io::Error::other)??;

@@ -26,4 +26,5 @@ mod socket;
 
 pub use config::{AgentSettings, Config, ConfigError, DEPTH_MAX, Settings};
 pub use daemon::{ServeError, serve};
+pub use forerun_sandbox::{COMPILE_BYTES, COMPILE_CPU_SECONDS, compile_process};
 pub use socket::SocketError;

@@ -6,8 +6,10 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use forerun_sdk::Locations;
 use forerun_server::{Config, ConfigError, ServeError, Settings};
+use nix::sys::resource::{Resource, setrlimit};
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 /// `forerun serve`: everything is parsed before anything is opened.
@@ -26,6 +28,8 @@ pub(crate) async fn serve(global: &Global, args: ServeArgs) -> Result<(), Failur
     let config = Config {
         state_dir: locations.state_dir,
         socket: locations.endpoint.path().to_owned(),
+        // This very program, even if the file was replaced since.
+        compiler: vec!["/proc/self/exe".into(), COMPILE.into()],
         settings,
     };
     forerun_server::serve(config, |socket| {
@@ -37,6 +41,30 @@ pub(crate) async fn serve(global: &Global, args: ServeArgs) -> Result<(), Failur
     })
     .await
     .map_err(serve_failure)
+}
+
+/// The hidden command that [`compile`] is.
+pub(crate) const COMPILE: &str = "compile-component";
+
+/// `forerun compile-component`: what the daemon starts to compile a component, limited so
+/// that the daemon is not.
+pub(crate) fn compile() -> ExitCode {
+    let limits = [
+        (Resource::RLIMIT_CPU, forerun_server::COMPILE_CPU_SECONDS),
+        (Resource::RLIMIT_DATA, forerun_server::COMPILE_BYTES),
+        (Resource::RLIMIT_CORE, 0),
+    ];
+    let limited = limits
+        .into_iter()
+        .try_for_each(|(resource, limit)| setrlimit(resource, limit, limit));
+    if limited.is_err() {
+        return ExitCode::from(Exit::Software as u8);
+    }
+    let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    match forerun_server::compile_process(input, output, std::io::stderr()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(Exit::Data as u8),
+    }
 }
 
 /// Logs to stderr: for people on a terminal, as JSON otherwise. `RUST_LOG` says how much.

@@ -11,7 +11,7 @@ mod tool;
 mod watch;
 
 pub(crate) use agent::agent;
-pub(crate) use daemon::{serve, shutdown, socket, status};
+pub(crate) use daemon::{COMPILE, compile, serve, shutdown, socket, status};
 pub(crate) use doctor::doctor;
 pub(crate) use exec::exec;
 pub(crate) use interrupt::interrupt;

@@ -8,10 +8,14 @@
 //!
 //! A cache that cannot be used costs time, nothing else.
 
+mod compiler;
 mod load;
+
+pub use compiler::{COMPILE_BYTES, COMPILE_CPU_SECONDS, compile_process};
 
 use crate::config::StartError;
 use forerun_types::Digest;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
@@ -28,11 +32,13 @@ const ENTRY_BYTES_MAX: u64 = 512 << 20;
 pub(crate) struct Cache {
     directory: PathBuf,
     key: [u8; KEY_BYTES],
+    /// What compiles in a process of its own; empty: this process does.
+    compiler: Vec<OsString>,
 }
 
 impl Cache {
     /// Opens the cache below `directory`, which must be ours alone.
-    pub(crate) fn open(directory: &Path) -> Result<Cache, StartError> {
+    pub(crate) fn open(directory: &Path, compiler: Vec<OsString>) -> Result<Cache, StartError> {
         let compiled = directory.join("compiled");
         DirBuilder::new()
             .recursive(true)
@@ -46,6 +52,7 @@ impl Cache {
         Ok(Cache {
             directory: compiled,
             key,
+            compiler,
         })
     }
 
@@ -56,8 +63,11 @@ impl Cache {
         if let Some(component) = self.load(engine, &name, &path) {
             return Ok(component);
         }
-        let component = Component::new(engine, wasm)?;
-        let code = component.serialize()?;
+        let code = match self.compiler.as_slice() {
+            [] => engine.precompile_component(wasm)?,
+            program => compiler::compile(program, wasm)?,
+        };
+        let component = load::load(engine, &code)?;
         if let Err(error) = self.store(&name, &path, &code) {
             tracing::warn!(%error, path = %path.display(), "compiled code cannot be kept");
         }
@@ -165,18 +175,18 @@ mod tests {
     #[test]
     fn a_compiled_component_is_kept_and_found_again() {
         let (directory, engine) = fixture();
-        let cache = Cache::open(directory.path()).expect("opens");
+        let cache = Cache::open(directory.path(), Vec::new()).expect("opens");
         let path = entry(directory.path(), &engine);
         assert!(cache.load(&engine, &name(&engine, WASM), &path).is_none());
         cache.compile(&engine, WASM).expect("compiles");
-        let again = Cache::open(directory.path()).expect("opens again");
+        let again = Cache::open(directory.path(), Vec::new()).expect("opens again");
         assert!(again.load(&engine, &name(&engine, WASM), &path).is_some());
     }
 
     #[test]
     fn what_is_torn_or_changed_or_from_elsewhere_is_compiled_again() {
         let (directory, engine) = fixture();
-        let cache = Cache::open(directory.path()).expect("opens");
+        let cache = Cache::open(directory.path(), Vec::new()).expect("opens");
         cache.compile(&engine, WASM).expect("compiles");
         let path = entry(directory.path(), &engine);
         let good = fs::read(&path).expect("kept");
@@ -191,7 +201,7 @@ mod tests {
         // Ours, but under the name of another component.
         assert!(cache.load(&engine, "other", &path).is_none());
         fs::remove_file(directory.path().join("compiled.key")).expect("removed");
-        let other_key = Cache::open(directory.path()).expect("opens");
+        let other_key = Cache::open(directory.path(), Vec::new()).expect("opens");
         assert!(
             other_key
                 .load(&engine, &name(&engine, WASM), &path)
@@ -202,7 +212,7 @@ mod tests {
     #[test]
     fn the_key_is_ours_alone() {
         let (directory, _) = fixture();
-        Cache::open(directory.path()).expect("opens");
+        Cache::open(directory.path(), Vec::new()).expect("opens");
         let path = directory.path().join("compiled.key");
         let key = fs::read(&path).expect("there");
         assert_eq!(
@@ -210,7 +220,7 @@ mod tests {
             0o600
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
-        Cache::open(directory.path()).expect("opens");
+        Cache::open(directory.path(), Vec::new()).expect("opens");
         assert_ne!(
             fs::read(&path).expect("there"),
             key,

@@ -49,6 +49,17 @@ pub(crate) struct Fixture {
     _workspace: Workspace,
 }
 
+/// A message as it is after it has crossed to another process: the same.
+fn through_bytes<T>(message: T) -> T
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let bytes = serde_json::to_vec(&message).expect("can be sent");
+    let received = serde_json::from_slice(&bytes).expect("can be received");
+    assert_eq!(message, received);
+    received
+}
+
 impl Fixture {
     /// A workspace with these files. A content that begins with `->` makes a link, `/` an
     /// empty directory.
@@ -98,10 +109,10 @@ impl Fixture {
 
     /// Runs an action on the head; the head stays.
     pub(crate) async fn try_run(&self, tool: &str, arguments: Value) -> Done {
-        let execution = self.sandboxes.run(self.request(tool, &arguments));
-        tokio::time::timeout(PATIENCE, execution)
-            .await
-            .expect("every action ends")
+        let request = through_bytes(self.request(tool, &arguments));
+        let execution = self.sandboxes.run(request);
+        let done = tokio::time::timeout(PATIENCE, execution).await;
+        through_bytes(done.expect("every action ends"))
     }
 
     /// Runs an action; its snapshot becomes the head.
