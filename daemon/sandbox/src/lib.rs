@@ -17,7 +17,7 @@
 //! - Every limit ends in an observation that names it. A guest can stop itself, never
 //!   the daemon.
 //! - Nothing that comes from elsewhere is ever loaded as machine code (`cache`).
-
+//!
 //! # What a waiting sandbox takes
 //!
 //! 77 KiB of resident memory, with 1,000 that sleep at once (`tests/steady.rs`): the pages

@@ -1,5 +1,6 @@
-//! A command or a tool that a person runs: a session of one step, decided by its owner before it
-//! begins, and without agents. What it changed is finished and undone as any session's.
+//! A command or a tool that a person runs: a session of one step, decided by its owner
+//! before it begins, and without agents. What it changed is finished and undone as any
+//! session's.
 //!
 //! ```text
 //! start: Opened, Decided, ExecutionStarted ── the command runs ── end: Verified, Ended
@@ -164,8 +165,17 @@ impl Daemon {
         Ok((running, run))
     }
 
-    /// Notes how it ended, and keeps its changes. Blocks on the disk.
+    /// Notes how it ended, and keeps its changes, or says that they are lost. Blocks on the
+    /// disk.
     pub(crate) fn end(&self, running: &Running, done: Done) -> Result<Ended, RequestError> {
+        let ended = self.note_end(running, done);
+        if let Err(error) = &ended {
+            self.abandon(running, &format!("its changes can not be kept: {error}"))?;
+        }
+        ended
+    }
+
+    fn note_end(&self, running: &Running, done: Done) -> Result<Ended, RequestError> {
         let delta = running.sandboxes.delta(done.snapshot);
         for held in [running.parent, done.snapshot] {
             running.sandboxes.drop_snapshot(held);
@@ -239,13 +249,13 @@ impl Daemon {
         Ok(ended)
     }
 
-    /// Nobody waits for it any more; it was stopped. Blocks on the disk.
-    pub(crate) fn abandon(&self, running: &Running) -> Result<(), RequestError> {
+    /// It was stopped, or came to nothing. Blocks on the disk.
+    pub(crate) fn abandon(&self, running: &Running, reason: &str) -> Result<(), RequestError> {
         running.sandboxes.drop_snapshot(running.parent);
         let Some(record) = &running.session else {
             return Ok(());
         };
-        let reason = "its terminal went away before it ended".to_owned();
+        let reason = reason.to_owned();
         let event = (running.at(), EventKind::Interrupted { reason });
         self.log.append_blocking(&record.id, vec![event])?;
         let journal = self.log.journal();

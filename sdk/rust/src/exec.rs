@@ -42,7 +42,6 @@ pub struct Exec {
 /// A command that runs. Dropping it stops the command.
 #[derive(Debug)]
 pub struct Running {
-    daemon: Forerun,
     session: Option<Session>,
     answers: Streaming<v1::ToolServiceExecResponse>,
     requests: mpsc::Sender<v1::ToolServiceExecRequest>,
@@ -135,7 +134,6 @@ impl Forerun {
             None => None,
         };
         Ok(Running {
-            daemon: self.clone(),
             session,
             answers,
             requests,
@@ -147,11 +145,6 @@ impl Running {
     /// The session that it is; `None` without a workspace.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
-    }
-
-    /// The daemon that runs it.
-    pub fn daemon(&self) -> &Forerun {
-        &self.daemon
     }
 
     /// Where it reads from. To be asked for once, also if there is nothing to be read.

@@ -1,8 +1,8 @@
-//! The kit for authors of tools: its example as a component, the shipped tools' own words
-//! about themselves, and the newer file tools in a real sandbox.
+//! The kit for authors of tools: its example as a component, and the newer file tools in a
+//! real sandbox.
 
 use crate::fixture::Fixture;
-use forerun_types::{Annotations, ObservationStatus, Speculation};
+use forerun_types::{ObservationStatus, Speculation};
 use serde_json::json;
 
 #[tokio::test]
@@ -39,35 +39,6 @@ async fn the_example_of_the_kit_runs_as_a_component() {
     );
     assert!(tool.annotations.read_only);
     assert_eq!(tool.speculation, Speculation::Pure);
-}
-
-#[tokio::test]
-async fn what_shipped_tools_say_natively_is_what_their_components_say() {
-    let fixture = Fixture::new(&[]);
-    let toolbox = fixture.sandboxes.toolbox();
-    for component in forerun_tools::COMPONENTS {
-        let tools = (component.list)();
-        assert!(!tools.is_empty(), "{}", component.name);
-        for native in tools {
-            let listed = toolbox.get(native.name).expect(native.name);
-            assert_eq!(listed.title, native.title);
-            assert_eq!(listed.description, native.description);
-            assert_eq!(listed.input_schema, native.input_schema);
-            assert_eq!(listed.output_schema, native.output_schema);
-            let annotations = Annotations {
-                read_only: native.annotations.read_only,
-                destructive: native.annotations.destructive,
-                idempotent: native.annotations.idempotent,
-                open_world: native.annotations.open_world,
-            };
-            assert_eq!(listed.annotations, annotations, "{}", native.name);
-            assert_eq!(listed.deterministic, native.deterministic);
-            assert_eq!(
-                format!("{:?}", listed.speculation),
-                format!("{:?}", native.speculation)
-            );
-        }
-    }
 }
 
 #[tokio::test]

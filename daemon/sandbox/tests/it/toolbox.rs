@@ -101,6 +101,11 @@ async fn what_is_said_of_shipped_tools_before_they_are_compiled_is_what_they_say
     let before = sandboxes.toolbox().clone();
     let state_dir = tempfile::tempdir().expect("temporary directory");
     let mut config = SandboxConfig::new(state_dir.path().to_owned());
+    let said: usize = config
+        .shipped
+        .iter()
+        .map(|shipped| (shipped.list)().len())
+        .sum();
     config.components = std::mem::take(&mut config.shipped)
         .into_iter()
         .map(|shipped| ComponentSource {
@@ -110,6 +115,7 @@ async fn what_is_said_of_shipped_tools_before_they_are_compiled_is_what_they_say
         .collect();
     let asked = tokio::task::spawn_blocking(move || Sandboxes::start(config));
     let asked = asked.await.expect("runs").expect("starts");
+    assert_eq!(asked.toolbox().tools().len(), said);
     for tool in asked.toolbox().tools() {
         assert_eq!(before.get(&tool.name), Some(tool));
     }

@@ -187,7 +187,10 @@ async fn exec(
     let daemon = Arc::clone(daemon);
     let ended = blocking(move || match ended {
         Some(done) => daemon.end(&running, done).map(Some),
-        None => daemon.abandon(&running).map(|()| None),
+        None => {
+            let reason = "its terminal went away before it ended";
+            daemon.abandon(&running, reason).map(|()| None)
+        }
     });
     if let Some(ended) = ended.await? {
         send(outgoing, ToWire::Ended(ended.into())).await;
