@@ -171,7 +171,7 @@ impl fmt::Debug for PolicySet {
 
 /// A path of the user's configuration, as policies compare it.
 pub(crate) fn unprotect(path: &str) -> Result<String, PolicyError> {
-    let absolute = fold(&in_workspace(path.strip_suffix('/').unwrap_or(path)));
+    let absolute = fold(&in_workspace(path.strip_suffix('/').unwrap_or(path))).into_owned();
     let reason = if path.starts_with('/') {
         Some("it is absolute")
     } else {

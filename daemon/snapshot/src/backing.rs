@@ -12,34 +12,51 @@ use rustix::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Base files of a workspace that are held open; of further ones the content is copied.
-/// Stops a tool that changes many large files from using up the process's descriptors,
-/// of which there may be 1,024.
+/// Changed base files of a workspace that are held open; of further ones the content is
+/// copied. Stops a tool that changes many large files from using up the process's
+/// descriptors, of which there may be 1,024.
 const OPEN_MAX: usize = 64;
 
 /// How many base files are held open.
-pub(crate) type OpenCount = Arc<AtomicUsize>;
+#[derive(Clone, Default)]
+pub(crate) struct OpenCount(Arc<AtomicUsize>);
+
+/// A file that is held open, as long as it is.
+pub(crate) struct OpenPermit(OpenCount);
+
+impl OpenCount {
+    /// One more, unless so many are open already.
+    pub(crate) fn take(&self, most: usize) -> Option<OpenPermit> {
+        let others = self.0.fetch_add(1, Ordering::Relaxed);
+        // From here on `drop` counts it out.
+        let permit = OpenPermit(self.clone());
+        (others < most).then_some(permit)
+    }
+}
+
+impl Drop for OpenPermit {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// One version of a base file.
 pub(crate) struct Backing {
     file: OwnedFd,
     version: Version,
     digest: OnceLock<Digest>,
-    open: OpenCount,
+    _permit: OpenPermit,
 }
 
 impl Backing {
     /// Holds a file of which this is the version; `None` if too many are held.
     pub(crate) fn new(file: OwnedFd, version: Version, open: &OpenCount) -> Option<Backing> {
-        let others = open.fetch_add(1, Ordering::Relaxed);
-        // From here on `drop` counts it out.
-        let backing = Backing {
+        Some(Backing {
+            _permit: open.take(OPEN_MAX)?,
             file,
             version,
             digest: OnceLock::new(),
-            open: Arc::clone(open),
-        };
-        (others < OPEN_MAX).then_some(backing)
+        })
     }
 
     /// Bytes of the file.
@@ -85,11 +102,5 @@ impl Backing {
             true => Ok(()),
             false => Err(FsError::Changed),
         }
-    }
-}
-
-impl Drop for Backing {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

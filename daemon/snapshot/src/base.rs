@@ -1,11 +1,11 @@
 //! Reading the base: the real directory, held by capability.
 //!
 //! Every path is resolved by the kernel from the directory's own descriptor, beneath
-//! it, through no symbolic link, no magic link and no mount point. Files are opened by
-//! `O_PATH` first and for reading only once they are known to be regular, so that a
+//! it, through no symbolic link, no magic link and no mount point. Files are opened only
+//! where a regular one was just seen, without waiting, and looked at again, so that a
 //! FIFO or a device can neither block nor be set off. Nothing here writes.
 
-use crate::backing::{Backing, OpenCount};
+use crate::backing::{Backing, OpenCount, OpenPermit};
 use crate::chunks::ChunkStore;
 use crate::content::{CHUNK_BYTES, Content};
 use crate::version::{ObjectKind, Timestamp, Version};
@@ -21,6 +21,11 @@ use std::sync::Arc;
 /// Largest file that is read whole when it is first changed: cheaper than to keep it
 /// open, and its previous content is at hand.
 const WHOLE_FILE_BYTES_MAX: u64 = 2 * CHUNK_BYTES;
+
+/// Base files of a workspace that are held open because a tool has them open; of further
+/// ones each read opens them again. Stops tools with many open files from using up the
+/// process's descriptors, of which there may be 1,024.
+const READING_MAX: usize = 256;
 
 /// How often a read is tried again when the file changes under it.
 const READ_ATTEMPTS: usize = 3;
@@ -46,9 +51,10 @@ pub(crate) fn create_beneath(root: impl AsFd, path: &str) -> Result<OwnedFd, Err
 
 /// Opens a regular file for reading, with its attributes.
 pub(crate) fn open_file(root: impl AsFd, path: &str) -> Result<(OwnedFd, Stat), Errno> {
-    let handle = open_beneath(&root, path, OFlags::PATH)?;
-    let before = rustix::fs::fstat(&handle)?;
-    match FileType::from_raw_mode(before.st_mode) {
+    // What is seen on the way is not safe to show, but good enough to stay away from.
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+    let seen = rustix::fs::statx(&root, path, flags, StatxFlags::TYPE)?;
+    match FileType::from_raw_mode(seen.stx_mode.into()) {
         FileType::RegularFile => {}
         FileType::Directory => return Err(Errno::ISDIR),
         _ => return Err(Errno::NOENT),
@@ -214,6 +220,45 @@ impl Glance {
     }
 }
 
+/// A base file that is open for reading, whatever has its name by now.
+pub(crate) struct OpenFile {
+    file: OwnedFd,
+    /// As it was when it was last looked at.
+    version: Version,
+    _permit: OpenPermit,
+}
+
+impl OpenFile {
+    /// What it is now.
+    pub(crate) fn glance(&mut self) -> Result<Glance, FsError> {
+        let glance = Glance::of(&rustix::fs::fstat(&self.file)?);
+        self.version = glance.version;
+        Ok(glance)
+    }
+
+    /// Bytes that it had when it was last looked at.
+    pub(crate) fn size(&self) -> u64 {
+        self.version.size
+    }
+
+    /// Reads at an offset, between two looks that find the same.
+    pub(crate) fn read(
+        &mut self,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(usize, Version), FsError> {
+        for _ in 0..READ_ATTEMPTS {
+            let before = self.version;
+            let rest = before.size.saturating_sub(offset);
+            let count = read_until(&self.file, offset, buf, rest)?;
+            if self.glance()?.version == before {
+                return Ok((count, before));
+            }
+        }
+        Err(FsError::Changed)
+    }
+}
+
 /// The base of a workspace and what is hidden in it.
 pub(crate) struct Base {
     root: OwnedFd,
@@ -221,8 +266,10 @@ pub(crate) struct Base {
     mount: Option<u64>,
     /// Directories that are hidden wherever they appear, by device and inode.
     masks: Vec<(u64, u64)>,
-    /// Files whose content is held open.
+    /// Changed files whose old content is held open.
     open: OpenCount,
+    /// Files that tools have open.
+    reading: OpenCount,
 }
 
 impl Base {
@@ -233,6 +280,7 @@ impl Base {
             mount,
             masks,
             open: OpenCount::default(),
+            reading: OpenCount::default(),
         }
     }
 
@@ -258,6 +306,19 @@ impl Base {
         (Some(statx.stx_mnt_id) == self.mount).then(|| Glance::of_statx(&statx))
     }
 
+    /// Opens a file for reading; `None` if too many are open.
+    pub(crate) fn open(&self, path: &str) -> Result<Option<OpenFile>, FsError> {
+        let Some(_permit) = self.reading.take(READING_MAX) else {
+            return Ok(None);
+        };
+        let (file, stat) = open_file(&self.root, path)?;
+        Ok(Some(OpenFile {
+            file,
+            version: Version::of(&stat),
+            _permit,
+        }))
+    }
+
     /// Reads at an offset: attributes, bytes, attributes again.
     pub(crate) fn read(
         &self,
@@ -268,7 +329,8 @@ impl Base {
         for _ in 0..READ_ATTEMPTS {
             let (file, stat) = open_file(&self.root, path)?;
             let before = Version::of(&stat);
-            let count = read_full(&file, offset, buf)?;
+            let rest = before.size.saturating_sub(offset);
+            let count = read_until(&file, offset, buf, rest)?;
             if before == Version::of(&rustix::fs::fstat(&file)?) {
                 return Ok((count, before));
             }

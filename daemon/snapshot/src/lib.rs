@@ -66,7 +66,7 @@ mod snapshot;
 mod version;
 mod workspace;
 
-pub use branch::{Branch, DeltaUsage, DirEntry, FsError, Located, Metadata, Quota};
+pub use branch::{Branch, DeltaUsage, DirEntry, FsError, Layout, Located, Metadata, Quota};
 pub use commit::intent::{Intent, IntentLog, IntentLogError, IntentState, Kept, Undoes};
 pub use commit::storage::{Attributes, Hold, Lease, Location, Observed, Pieces, Place, Storage};
 pub use commit::{Abilities, Commit, CommitError, Expired, KeptCopy, Recovery, Retention, Undo};

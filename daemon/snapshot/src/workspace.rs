@@ -9,7 +9,7 @@
 
 mod open;
 
-use crate::base::{Base, Glance};
+use crate::base::{Base, Glance, OpenFile};
 use crate::chunks::ChunkStore;
 use crate::commit::intent::{Identity, Intent};
 use crate::commit::slots::{Probes, ReadySlots};
@@ -274,6 +274,11 @@ impl Inner {
                 .filter(|stat| base.is_visible(stat))
                 .ok_or(FsError::NotFound)
         })
+    }
+
+    /// Opens a file for reading; `None` if too many are open.
+    pub(crate) fn open(&self, entry: Inode) -> Result<Option<OpenFile>, FsError> {
+        self.at(entry, |base, path| base.open(path))
     }
 
     pub(crate) fn read(

@@ -31,7 +31,8 @@ pub use json::{CanonicalJson, JsonError};
 pub use limits::Limits;
 pub use observation::{LimitName, Observation, ObservationStatus};
 pub use path_rules::{
-    PathPattern, PathRule, PathRules, RuleEffect, Touch, TouchDenied, extension, fold,
+    DirectoryRules, PathPattern, PathRule, PathRules, RuleEffect, Touch, TouchDenied, extension,
+    fold,
 };
 pub use prefix::{Entry, PrefixId};
 pub use time::Time;

@@ -2,6 +2,8 @@
 //! `touch` part, as plain data, so that it can cross into a sandbox wherever that runs.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 /// What is done to a path.
@@ -141,6 +143,50 @@ impl PathRules {
     }
 }
 
+/// What rules say of the names in one directory: most names are decided alike, and it is
+/// known which are not.
+#[derive(Clone, Debug)]
+pub struct DirectoryRules {
+    /// Folded names that a rule singles out, in this directory or everywhere.
+    names: HashSet<String>,
+    /// Folded extensions that a rule singles out.
+    extensions: HashSet<String>,
+    /// Whether all other names may be touched, by the order of [`Touch`].
+    others: [bool; 3],
+}
+
+impl PathRules {
+    /// What is decided for names in a directory, whose path is `folded`.
+    pub fn in_directory(&self, folded: &str) -> DirectoryRules {
+        let mut singled = DirectoryRules {
+            names: HashSet::new(),
+            extensions: HashSet::new(),
+            others: [false; 3],
+        };
+        for rule in &self.rules {
+            rule.pattern.single_out(folded, &mut singled);
+        }
+        singled.others = [Touch::Read, Touch::Write, Touch::Delete].map(|touch| {
+            let some = |effect| {
+                let mut rules = self.rules.iter();
+                rules.any(|rule| rule.concerns(effect, touch) && rule.pattern.matches_in(folded))
+            };
+            some(RuleEffect::Permit) && !some(RuleEffect::Forbid)
+        });
+        singled
+    }
+}
+
+impl DirectoryRules {
+    /// Whether a name, folded, may be touched as nearly all of its directory may. If not,
+    /// [`PathRules::decide`] has the say.
+    pub fn allow(&self, touch: Touch, folded_name: &str) -> bool {
+        self.others[touch as usize]
+            && !self.names.contains(folded_name)
+            && (self.extensions.is_empty() || !self.extensions.contains(extension(folded_name)))
+    }
+}
+
 impl PathRule {
     fn concerns(&self, effect: RuleEffect, touch: Touch) -> bool {
         self.effect == effect && self.touches.contains(&touch)
@@ -159,6 +205,43 @@ impl PathPattern {
             PathPattern::All(patterns) => patterns.iter().all(|p| p.matches(folded, name)),
             PathPattern::AnyOf(patterns) => patterns.iter().any(|p| p.matches(folded, name)),
             PathPattern::Not(pattern) => !pattern.matches(folded, name),
+        }
+    }
+
+    /// Whether it matches the names in a directory that it does not single out.
+    fn matches_in(&self, directory: &str) -> bool {
+        match self {
+            PathPattern::Any => true,
+            PathPattern::Subtree(root) => is_below(directory, root),
+            PathPattern::Path(_) | PathPattern::Name(_) | PathPattern::Extension(_) => false,
+            PathPattern::All(patterns) => patterns.iter().all(|p| p.matches_in(directory)),
+            PathPattern::AnyOf(patterns) => patterns.iter().any(|p| p.matches_in(directory)),
+            PathPattern::Not(pattern) => !pattern.matches_in(directory),
+        }
+    }
+
+    /// Notes the names in a directory that it does not treat as the others there: also
+    /// those that lead to a path that it names, which a touch from above may touch.
+    fn single_out(&self, directory: &str, singled: &mut DirectoryRules) {
+        match self {
+            PathPattern::Any => {}
+            PathPattern::Path(path) | PathPattern::Subtree(path) => {
+                let rest = path.strip_prefix(directory).unwrap_or_default();
+                let next = rest
+                    .strip_prefix('/')
+                    .and_then(|rest| rest.split('/').next());
+                singled.names.extend(next.map(str::to_owned));
+            }
+            PathPattern::Name(name) => drop(singled.names.insert(name.clone())),
+            PathPattern::Extension(extension) => {
+                singled.extensions.insert(extension.clone());
+            }
+            PathPattern::All(patterns) | PathPattern::AnyOf(patterns) => {
+                patterns
+                    .iter()
+                    .for_each(|p| p.single_out(directory, singled));
+            }
+            PathPattern::Not(pattern) => pattern.single_out(directory, singled),
         }
     }
 
@@ -198,15 +281,19 @@ fn is_below(path: &str, root: &str) -> bool {
 /// Folds a path for comparison: Unicode NFC, then without case, then without the
 /// invisible characters that some file systems ignore, so that a name that one of them
 /// would take for a protected one is treated like it. Folding twice changes nothing.
-pub fn fold(path: &str) -> String {
+/// A path folds as its names do.
+pub fn fold(path: &str) -> Cow<'_, str> {
     use unicode_normalization::UnicodeNormalization;
     if path.is_ascii() {
-        return path.to_ascii_lowercase();
+        return match path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => path.to_ascii_lowercase().into(),
+            false => path.into(),
+        };
     }
     // By way of upper case, or letters such as U+017F (long s) would keep apart.
     let visible: String = path.chars().filter(|c| !is_ignorable(*c)).nfc().collect();
     let folded = visible.to_lowercase().to_uppercase().to_lowercase();
-    folded.nfc().collect()
+    folded.nfc().collect::<String>().into()
 }
 
 /// Characters without a shape of their own (the common part of Unicode's
@@ -221,6 +308,7 @@ fn is_ignorable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn rules() -> PathRules {
         let rule = |effect, touches: &[Touch], pattern| PathRule {
@@ -290,11 +378,61 @@ mod tests {
         assert!(allows("/workspace/vendored"));
     }
 
-    proptest::proptest! {
+    fn any_pattern() -> impl Strategy<Value = PathPattern> {
+        let path = "/w(/[ab]){0,3}/?";
+        let leaf = prop_oneof![
+            Just(PathPattern::Any),
+            path.prop_map(PathPattern::Path),
+            path.prop_map(PathPattern::Subtree),
+            "[ab](\\.[xy])?".prop_map(PathPattern::Name),
+            "[xy]?".prop_map(PathPattern::Extension),
+        ];
+        leaf.prop_recursive(2, 6, 2, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(PathPattern::All),
+                prop::collection::vec(inner.clone(), 0..3).prop_map(PathPattern::AnyOf),
+                inner.prop_map(|pattern| PathPattern::Not(Box::new(pattern))),
+            ]
+        })
+    }
+
+    proptest! {
         #[test]
         fn folding_twice_changes_nothing(path in "\\PC{0,12}") {
             let once = fold(&path);
-            proptest::prop_assert_eq!(fold(&once), once);
+            prop_assert_eq!(fold(&once), &*once);
+        }
+
+        #[test]
+        fn a_path_folds_as_its_names_do(path in "/[^/]{0,6}/[^/]{0,6}") {
+            let (directory, name) = path.rsplit_once('/').expect("has a slash");
+            prop_assert_eq!(fold(&path), format!("{}/{}", fold(directory), fold(name)));
+        }
+
+        #[test]
+        fn what_is_allowed_in_a_directory_is_what_the_rules_allow(
+            patterns in prop::collection::vec((any::<bool>(), any_pattern()), 0..5),
+            directory in "/w(/[ab]){0,2}",
+            name in "[abc](\\.[xyz])?",
+            touch in prop::sample::select(vec![Touch::Read, Touch::Write, Touch::Delete]),
+        ) {
+            let rule = |(permits, pattern)| PathRule {
+                policy: String::new(),
+                effect: if permits { RuleEffect::Permit } else { RuleEffect::Forbid },
+                touches: vec![touch],
+                pattern,
+            };
+            let rules = PathRules { rules: patterns.into_iter().map(rule).collect() };
+            let path = format!("{directory}/{name}");
+            let allowed = rules.decide(touch, &path, &path).is_ok();
+            let inside = rules.in_directory(&directory);
+            if inside.allow(touch, &name) {
+                prop_assert!(allowed);
+            } else if allowed {
+                let singled = inside.names.contains(&name)
+                    || inside.extensions.contains(extension(&name));
+                prop_assert!(singled, "allowed, and not known to be");
+            }
         }
     }
 

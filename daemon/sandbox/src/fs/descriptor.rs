@@ -246,8 +246,14 @@ impl HostDescriptor for View<'_> {
     }
 
     fn stat(&mut self, fd: Fd) -> Result<DescriptorStat, FsFailure> {
-        self.get(&fd)?.open.with(|volumes, place| {
-            volumes.touch_node(Touch::Read, place.mount, place.node)?;
+        let descriptor = self.get(&fd)?;
+        let may_read =
+            descriptor.kind == NodeKind::File && descriptor.flags.contains(DescriptorFlags::READ);
+        descriptor.open.with(|volumes, place| {
+            // Who may read a file's content knows its size.
+            if !may_read {
+                volumes.touch_node(Touch::Read, place.mount, place.node)?;
+            }
             Ok(stat(&volumes.branch(place.mount).metadata(place.node)?))
         })
     }
@@ -343,6 +349,11 @@ impl HostDescriptor for View<'_> {
             kind,
             flags: flags_of(kind, flags),
         };
+        if kind == NodeKind::File && descriptor.flags.contains(DescriptorFlags::READ) {
+            descriptor
+                .open
+                .with(|volumes, place| Ok(volumes.branch(place.mount).open(place.node)?))?;
+        }
         Ok(self.table.push(descriptor)?)
     }
 
@@ -661,24 +672,14 @@ fn set_times(
         .set_times(place.node, accessed, modified)?)
 }
 
-/// A number for the identity of a node, not for its content: std asks for it to tell
-/// whether two names are one file.
+/// The identity of a node, not of its content: std asks for it to tell whether two names
+/// are one file. Our own numbers hide nothing.
 fn metadata_hash(place: Place) -> MetadataHashValue {
-    let mount: u8 = match place.mount {
-        Mount::Workspace => 0,
-        Mount::Tmp => 1,
-    };
-    let mut hasher = blake3::Hasher::new_derive_key("forerun metadata hash v1");
-    hasher
-        .update(&[mount])
-        .update(&place.node.get().to_le_bytes());
-    let mut halves = hasher.finalize().as_bytes()[..16]
-        .chunks_exact(8)
-        .map(|half| u64::from_le_bytes(half.try_into().expect("eight bytes")))
-        .collect::<Vec<_>>()
-        .into_iter();
     MetadataHashValue {
-        lower: halves.next().unwrap_or_default(),
-        upper: halves.next().unwrap_or_default(),
+        lower: place.node.get(),
+        upper: match place.mount {
+            Mount::Workspace => 0,
+            Mount::Tmp => 1,
+        },
     }
 }

@@ -4,8 +4,9 @@ use super::failure::FsFailure;
 use super::resolve::{self, Entry, Last, Resolved, Tree};
 use super::types::ErrorCode;
 use super::{TMP, WORKSPACE};
-use forerun_snapshot::{Branch, FsError, Inode, Located, NodeKind};
-use forerun_types::{PathPattern, PathRules, Touch, TouchDenied, fold};
+use forerun_snapshot::{Branch, FsError, Inode, Layout, Located, NodeKind};
+use forerun_types::{DirectoryRules, PathPattern, PathRules, Touch, TouchDenied, fold};
+use std::collections::HashMap;
 
 /// Nodes that are looked at when a directory is moved under rules that depend on names;
 /// stops a move from taking minutes. A larger directory is not moved.
@@ -14,6 +15,10 @@ const MOVED_NODES_MAX: usize = 50_000;
 /// Bytes of the whole path of what is touched; stops a guest that goes down from
 /// directory to directory from making what no path can name, and each step slower.
 const PATH_BYTES_MAX: usize = 4_096;
+
+/// Directories whose rules are remembered; stops a guest that walks through everything
+/// from filling memory.
+const DIRECTORIES_MAX: usize = 10_000;
 
 /// One of the two directories that a guest sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +41,8 @@ pub(crate) struct Volumes {
     pub(crate) workspace: Branch,
     pub(crate) tmp: Branch,
     rules: PathRules,
+    /// Directories in which something was touched.
+    directories: Directories,
     /// Whether a rule depends on more than the subtree that a path lies in.
     names_matter: bool,
     /// The first touch that was refused.
@@ -44,6 +51,20 @@ pub(crate) struct Volumes {
     pub(crate) writes: u64,
     /// Where streams read ahead into.
     pub(crate) ahead: Vec<u8>,
+}
+
+/// Where directories are, as long as none was moved or removed.
+#[derive(Default)]
+struct Directories {
+    layout: Option<[Layout; 2]>,
+    known: HashMap<(Mount, Inode), Known>,
+}
+
+/// A directory in which something was touched.
+struct Known {
+    /// Its path, as the guest sees it.
+    path: String,
+    rules: DirectoryRules,
 }
 
 impl Volumes {
@@ -56,6 +77,7 @@ impl Volumes {
                 .iter()
                 .any(|rule| depends_on_names(&rule.pattern)),
             rules,
+            directories: Directories::default(),
             denied: None,
             writes: 0,
             ahead: Vec::new(),
@@ -115,8 +137,36 @@ impl Volumes {
         mount: Mount,
         entry: &Entry,
     ) -> Result<(), FsFailure> {
-        let path = self.path_of(mount, entry.directory)?;
-        self.decide(touch, &format!("{path}/{}", entry.name))
+        let name = entry.name.as_str();
+        let known = self.directory(mount, entry.directory)?;
+        let fits = known.path.len() + 1 + name.len() <= PATH_BYTES_MAX;
+        if fits && known.rules.allow(touch, &fold(name)) {
+            return Ok(());
+        }
+        let path = format!("{}/{name}", known.path);
+        self.decide(touch, &path)
+    }
+
+    /// A directory's path and its rules.
+    fn directory(&mut self, mount: Mount, directory: Inode) -> Result<&Known, FsFailure> {
+        let layout = [self.workspace.layout(), self.tmp.layout()];
+        if self.directories.layout != Some(layout)
+            || self.directories.known.len() >= DIRECTORIES_MAX
+        {
+            self.directories.layout = Some(layout);
+            self.directories.known.clear();
+        }
+        if !self.directories.known.contains_key(&(mount, directory)) {
+            let path = self.path_of(mount, directory)?;
+            let rules = self.rules.in_directory(&fold(&path));
+            let known = Known { path, rules };
+            self.directories.known.insert((mount, directory), known);
+        }
+        // It was put there just now, if it was not there.
+        self.directories
+            .known
+            .get(&(mount, directory))
+            .ok_or_else(|| ErrorCode::Io.into())
     }
 
     /// Asks the rules about a node, under the name that it has now.
@@ -140,12 +190,14 @@ impl Volumes {
         from: (Mount, &Entry),
         to: (Mount, &Entry),
     ) -> Result<(), FsFailure> {
-        let from_path = format!(
-            "{}/{}",
-            self.path_of(from.0, from.1.directory)?,
-            from.1.name
-        );
-        let to_path = format!("{}/{}", self.path_of(to.0, to.1.directory)?, to.1.name);
+        let mut path = |(mount, entry): (Mount, &Entry)| -> Result<String, FsFailure> {
+            Ok(format!(
+                "{}/{}",
+                self.directory(mount, entry.directory)?.path,
+                entry.name
+            ))
+        };
+        let (from_path, to_path) = (path(from)?, path(to)?);
         self.decide(Touch::Delete, &from_path)?;
         self.decide(Touch::Write, &to_path)?;
         let Some((node, NodeKind::Directory)) = from.1.node else {

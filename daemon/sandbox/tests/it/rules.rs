@@ -174,6 +174,27 @@ async fn what_is_beside_the_protected_can_be_changed() {
 }
 
 #[tokio::test]
+async fn a_directory_that_was_moved_is_under_the_rules_of_its_new_place() {
+    let mut fixture = protected();
+    let done = fixture
+        .run(
+            "program",
+            json!({"operations": [
+                {"op": "read", "path": "dir/b"},
+                {"op": "rename", "from": "dir", "to": "hidden/dir"},
+                {"op": "read", "path": "hidden/dir/b"},
+                {"op": "rename", "from": "hidden/dir", "to": "back"},
+                {"op": "read", "path": "back/b"}
+            ]}),
+        )
+        .await;
+    assert_eq!(
+        done.observation.text,
+        "ok mine\nok \nerror PermissionDenied\nok \nok mine"
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_allowed_without_a_permit() {
     let mut fixture = Fixture::new(&[("a", "x")]);
     fixture.rules.rules.clear();

@@ -72,8 +72,11 @@ impl Branch {
         }
         self.touch_directory(dir);
         if let Some(changed) = self.nodes.get_mut(&node) {
-            let links = &mut changed.make_mut().links;
-            links.retain(|link| link.directory != dir || *link.name != *name);
+            let changed = changed.make_mut();
+            changed
+                .links
+                .retain(|link| link.directory != dir || *link.name != *name);
+            self.moves += u64::from(changed.directory().is_some());
         }
         Ok(())
     }

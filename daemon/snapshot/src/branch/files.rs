@@ -1,10 +1,12 @@
 //! Operations on what a node holds: bytes, link target, times.
 
 use super::{Branch, FsError};
+use crate::base::{Glance, OpenFile};
 use crate::content::CHUNK_BYTES;
 use crate::node::{Body, Inode, Node, NodeKind, Times};
 use crate::pins::Aspect;
 use crate::version::{Timestamp, Version};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Longest file, as `off_t` has it.
@@ -152,40 +154,103 @@ impl Branch {
         }
     }
 
+    /// Opens a base file for reading, for as long as the node is held: it is read as it is
+    /// now, whatever has its name later. Only makes reading faster, and of no use for what
+    /// was changed here.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] if the base lost it.
+    pub fn open(&mut self, file: Inode) -> Result<(), FsError> {
+        let is_of_base = self
+            .node(file)
+            .is_none_or(|node| matches!(node.body, Body::BaseFile));
+        let Some(hold) = self.holds.get_mut(&file).filter(|_| is_of_base) else {
+            return Ok(());
+        };
+        match self.workspace.inner.open(file) {
+            Ok(opened) => hold.file = opened,
+            Err(error) => {
+                // It was there when it was looked up.
+                if matches!(error, FsError::NotFound) {
+                    self.pins.tear(file, None);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a base object is now.
+    pub(super) fn glance(&mut self, node: Inode) -> Result<Glance, FsError> {
+        match self.opened(node) {
+            Some(opened) => opened.glance(),
+            None => Ok(Glance::of(&self.workspace.inner.stat(node)?)),
+        }
+    }
+
+    fn opened(&mut self, file: Inode) -> Option<&mut OpenFile> {
+        self.holds.get_mut(&file)?.file.as_mut()
+    }
+
+    fn read_now(
+        &mut self,
+        file: Inode,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(usize, Version), FsError> {
+        match self.opened(file) {
+            Some(opened) => opened.read(offset, buf),
+            None => self.workspace.inner.read(file, offset, buf),
+        }
+    }
+
     /// Reads a base file, and pins the chunks that were read.
     fn read_base(&mut self, file: Inode, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
         self.make_room_beside(file)?;
-        let inner = Arc::clone(&self.workspace.inner);
         let end = offset.saturating_add(buf.len() as u64);
         let wanted = offset / CHUNK_BYTES..end.div_ceil(CHUNK_BYTES);
         if buf.is_empty() || self.pins.has_chunks(file, wanted.clone()).is_some() {
-            let (count, version) = inner.read(file, offset, buf)?;
+            let (count, version) = self.read_now(file, offset, buf)?;
             if buf.is_empty() || self.pins.has_chunks(file, wanted.clone()) == Some(version) {
                 return Ok(count);
             }
         }
         // Never more than the file has, whatever was asked for.
-        let size = Version::of(&inner.stat(file)?).size;
+        let size = match self.opened(file) {
+            Some(opened) => opened.size(),
+            None => self.glance(file)?.version.size,
+        };
         let start = wanted.start * CHUNK_BYTES;
         let last = wanted.end.min(size / CHUNK_BYTES + 1).max(wanted.start + 1);
-        let mut chunks = vec![0; ((last - wanted.start) * CHUNK_BYTES) as usize];
-        let (count, version) = inner.read(file, start, &mut chunks)?;
-        for (index, chunk) in (wanted.start..).zip(chunks.chunks(CHUNK_BYTES as usize)) {
-            let begin = (index - wanted.start) * CHUNK_BYTES;
-            let len = (count as u64).saturating_sub(begin).min(CHUNK_BYTES);
-            self.pins
-                .chunk(file, version, index, &chunk[..len as usize]);
+        let wanted = wanted.start..last;
+        if offset == start && (end > size || end.is_multiple_of(CHUNK_BYTES)) {
+            // Whole chunks were asked for.
+            let (count, version) = self.read_now(file, offset, buf)?;
+            self.pin_chunks(file, version, wanted, &buf[..count]);
+            return Ok(count);
         }
-        if !self.pins.is_full() {
-            self.see(file, version, None, None);
-        }
+        let mut chunks = vec![0; ((wanted.end - wanted.start) * CHUNK_BYTES) as usize];
+        let (count, version) = self.read_now(file, start, &mut chunks)?;
+        self.pin_chunks(file, version, wanted, &chunks[..count]);
         let skipped = (offset - start) as usize;
         let told = count.saturating_sub(skipped).min(buf.len());
         buf[..told].copy_from_slice(&chunks[skipped..skipped + told]);
         Ok(told)
     }
 
-    fn file_len(&self, file: Inode) -> Result<u64, FsError> {
+    /// Pins chunks that were read: `bytes` reach as far as they or the file do.
+    fn pin_chunks(&mut self, file: Inode, version: Version, chunks: Range<u64>, bytes: &[u8]) {
+        for (place, index) in chunks.enumerate() {
+            let begin = (place * CHUNK_BYTES as usize).min(bytes.len());
+            let end = (begin + CHUNK_BYTES as usize).min(bytes.len());
+            self.pins.chunk(file, version, index, &bytes[begin..end]);
+        }
+        if !self.pins.is_full() {
+            self.see(file, version, None, None);
+        }
+    }
+
+    fn file_len(&mut self, file: Inode) -> Result<u64, FsError> {
         if let Some(Body::File(content)) = self.node(file).map(|node| &node.body) {
             return Ok(content.len());
         }

@@ -16,7 +16,7 @@ mod files;
 mod names;
 mod paths;
 
-use crate::base::Glance;
+use crate::base::{Glance, OpenFile};
 use crate::node::{Body, Directory, Inode, Node, NodeKind, Table};
 use crate::pins::{self, Aspect, Pins, SURVEYS_MAX};
 use crate::seen::{Current, Lineage, SeenMap};
@@ -24,7 +24,7 @@ use crate::version::{ObjectKind, Timestamp, Version};
 use crate::{Delta, Snapshot, Workspace, name, net};
 pub use error::FsError;
 pub use paths::Located;
-use paths::{Paths, Step};
+use paths::{Fresh, Paths, Step};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -73,6 +73,15 @@ pub struct Metadata {
     pub mode: u32,
 }
 
+/// Where directories are: as long as it is the same, each has the path that it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Directories that the branch moved or removed.
+    own: u64,
+    /// As [`crate::entries::Entries::moves`] counts.
+    base: u64,
+}
+
 /// One entry of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {
@@ -97,11 +106,13 @@ pub struct Branch {
     paths: Paths,
     /// Bytes of base content that `seen` keeps.
     retained: u64,
-    /// Nodes that are open, by how often.
-    holds: HashMap<Inode, u32>,
+    /// Nodes that are open.
+    holds: HashMap<Inode, Hold>,
     usage: DeltaUsage,
     quota: Quota,
     now: Timestamp,
+    /// Directories that were moved or removed.
+    moves: u64,
 }
 
 impl Branch {
@@ -120,6 +131,7 @@ impl Branch {
             holds: HashMap::new(),
             quota,
             now: Timestamp::now(),
+            moves: 0,
         }
     }
 
@@ -166,18 +178,25 @@ impl Branch {
 
     /// As [`Branch::metadata`], with the version that it was taken from, if that is of the
     /// base; nothing is told, so nothing is pinned.
-    fn attributes(&self, node: Inode) -> Result<(Metadata, Option<Version>), FsError> {
+    fn attributes(&mut self, node: Inode) -> Result<(Metadata, Option<Version>), FsError> {
+        let is_of_base = self
+            .node(node)
+            .is_none_or(|node| matches!(node.body, Body::BaseFile));
+        let glance = match is_of_base {
+            true => Some(self.glance(node)?),
+            false => None,
+        };
+        let version = glance.map(|glance| glance.version);
         let inner = &self.workspace.inner;
         let Some(changed) = self.nodes.get(&node) else {
-            let glance = Glance::of(&inner.stat(node)?);
-            return Ok((of_base(&glance)?, Some(glance.version)));
+            let glance = glance.ok_or(FsError::NotFound)?;
+            return Ok((of_base(&glance)?, version));
         };
-        let mut version = None;
         let (size, default_mode) = match &changed.body {
-            Body::BaseFile => {
-                let of_base = *version.insert(Version::of(&inner.stat(node)?));
-                (of_base.size, inner.default_modes.0)
-            }
+            Body::BaseFile => (
+                version.map_or(0, |version| version.size),
+                inner.default_modes.0,
+            ),
             Body::File(content) => (content.len(), inner.default_modes.0),
             Body::Directory(_) => (0, inner.default_modes.1),
             Body::Symlink(target) => (target.len() as u64, 0o777),
@@ -211,47 +230,66 @@ impl Branch {
             .table
             .get(&dir)
             .and_then(|node| node.directory());
-        let mut entries = BTreeMap::new();
-        let mut told = None;
+        let inner = &self.workspace.inner;
+        let moves = inner.entries.moves();
+        let mut of_base = None;
         if changed.is_none_or(|directory| directory.lower) {
-            for (name, kind) in self.workspace.inner.list(dir)? {
-                entries.insert(name, node_kind(kind)?);
+            let mut entries = inner.list(dir)?;
+            entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            let names = entries.iter().map(|(name, kind)| (name.as_str(), *kind));
+            let told = pins::listing_digest(names, origin);
+            of_base = Some((entries, told));
+        }
+        let shown = of_base.iter().flat_map(|(entries, _)| entries);
+        let mut shown = shown
+            .map(|(name, kind)| Ok((name.as_str(), node_kind(*kind)?)))
+            .collect::<Result<Vec<_>, FsError>>()?;
+        if let Some(directory) = changed {
+            let mut merged: BTreeMap<_, _> = shown.into_iter().collect();
+            for (name, binding) in &directory.bindings {
+                match binding.now.and_then(|inode| self.nodes.get(&inode)) {
+                    Some(node) => merged.insert(name, node.kind()),
+                    None => merged.remove(name.as_ref()),
+                };
             }
-            let names = entries.iter();
-            let names = names.map(|(name, kind)| (name.as_str(), ObjectKind::from(*kind)));
-            told = Some(pins::listing_digest(names, origin));
+            shown = merged.into_iter().collect();
         }
-        for (name, binding) in changed.iter().flat_map(|directory| &directory.bindings) {
-            match binding.now.and_then(|inode| self.nodes.get(&inode)) {
-                Some(node) => entries.insert(name.to_string(), node.kind()),
-                None => entries.remove(name.as_ref()),
-            };
-        }
-        if let Some(told) = told {
+        let entries = shown.into_iter().map(|(name, kind)| DirEntry {
+            name: name.to_owned(),
+            kind,
+        });
+        let entries = entries.collect();
+        if let Some((of_base, told)) = of_base {
             self.pins.listing(dir, told);
+            self.paths.list(dir, of_base, moves);
         }
         if self.origin.table.contains_key(&dir) {
             self.pins.derive(dir, Aspect::Listing);
         }
-        Ok(entries
-            .into_iter()
-            .map(|(name, kind)| DirEntry { name, kind })
-            .collect())
+        Ok(entries)
+    }
+
+    /// Tells whether directories still are where they were.
+    pub fn layout(&self) -> Layout {
+        Layout {
+            own: self.moves,
+            base: self.workspace.inner.entries.moves(),
+        }
     }
 
     /// Keeps a node usable after its last name is removed, until it is released as often
     /// as it was held.
     pub fn hold(&mut self, node: Inode) {
-        *self.holds.entry(node).or_default() += 1;
+        self.holds.entry(node).or_default().count += 1;
     }
 
     /// Ends one hold.
     pub fn release(&mut self, node: Inode) {
-        let Some(count) = self.holds.get_mut(&node) else {
+        let Some(hold) = self.holds.get_mut(&node) else {
             return;
         };
-        *count -= 1;
-        if *count == 0 {
+        hold.count -= 1;
+        if hold.count == 0 {
             self.holds.remove(&node);
             self.forget_if_unlinked(node);
         }
@@ -271,6 +309,7 @@ impl Branch {
     pub fn revert(&mut self) {
         *self.nodes = self.origin.table.clone();
         self.usage = self.parent.usage;
+        self.moves += 1;
         self.holds.clear();
     }
 
@@ -320,15 +359,15 @@ impl Branch {
         if let Some((known, _)) = self.recall(dir, name) {
             return Ok(Some(known.node));
         }
-        let step = self.search(dir, name)?;
+        let step = self.search(dir, name, Fresh::No)?;
         if let Some(step) = &step {
             self.remember(dir, name, dir, step);
         }
         Ok(step.map(|step| step.node))
     }
 
-    /// Looks a name up, in the base by a safe resolution.
-    fn search(&mut self, dir: Inode, name: &str) -> Result<Option<Step>, FsError> {
+    /// Looks a name up, in the base by a safe resolution if no listing had it.
+    fn search(&mut self, dir: Inode, name: &str, fresh: Fresh) -> Result<Option<Step>, FsError> {
         name::check(name)?;
         if name::is_masked(name) {
             return self.directory(dir).map(|_| None);
@@ -341,6 +380,13 @@ impl Branch {
             return Ok(Some(Step { node, kind, found }));
         }
         self.make_room(dir)?;
+        if fresh == Fresh::No
+            && let Some((node, kind)) = self.listed(dir, name)
+        {
+            self.pins.name(dir, name, Some((kind.into(), node)));
+            let found = None;
+            return Ok(Some(Step { node, kind, found }));
+        }
         // As in the base: one look, and another only to tell why there is nothing.
         let found = self.workspace.inner.lookup(dir, name)?;
         let Some(found) = found else {
@@ -472,6 +518,15 @@ impl Branch {
     pub(crate) fn node_mut(&mut self, node: Inode) -> Option<&mut Node> {
         self.nodes.get_mut(&node).map(|node| node.make_mut())
     }
+}
+
+/// How a node is open.
+#[derive(Default)]
+struct Hold {
+    /// How often.
+    count: u32,
+    /// For reading, if it is a file of the base.
+    file: Option<OpenFile>,
 }
 
 /// A branch's table, and how often it may have been changed.

@@ -11,16 +11,22 @@
 //! answer is pinned, and pins are checked safely. So a link that leads to the very object
 //! that was there is noticed later than other changes: by the next branch, by whoever
 //! asks for more than was told, and in any case by the commit.
+//!
+//! What a listing of the base had is not looked up again at all, as long as nobody wants
+//! more than its kind: the listing is pinned.
 
 use super::{Branch, FsError, Metadata, node_kind, of_base};
 use crate::base::Glance;
 use crate::node::{Inode, NodeKind};
+use crate::version::ObjectKind;
 use crate::workspace::Found;
 use std::collections::HashMap;
 
 /// Paths that one branch remembers; stops a tool that walks through everything from
 /// filling memory.
 const PATHS_MAX: usize = 100_000;
+/// Names of listings that one branch remembers, for the same reason.
+const LISTED_MAX: usize = 100_000;
 
 /// Where a path of plain names leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,23 @@ pub struct Located {
 pub(super) struct Paths {
     known: HashMap<Inode, HashMap<Box<str>, Known>>,
     count: usize,
+    listings: HashMap<Inode, Listing>,
+    listed: usize,
+}
+
+/// What a base directory had when it was listed.
+struct Listing {
+    /// In order of the names.
+    entries: Vec<(String, ObjectKind)>,
+    /// Moves of base entries until then.
+    moves: u64,
+}
+
+/// Whether what was listed will do for an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fresh {
+    No,
+    Yes,
 }
 
 /// An answer, and what has to be as it was for it to hold.
@@ -78,6 +101,16 @@ impl Paths {
             known.shown = true;
         }
     }
+
+    /// Remembers a listing of the base, in order of the names.
+    pub(super) fn list(&mut self, dir: Inode, entries: Vec<(String, ObjectKind)>, moves: u64) {
+        let listed = self.listed + entries.len();
+        if listed <= LISTED_MAX {
+            self.listed = listed;
+            let old = self.listings.insert(dir, Listing { entries, moves });
+            self.listed -= old.map_or(0, |old| old.entries.len());
+        }
+    }
 }
 
 impl Branch {
@@ -95,7 +128,7 @@ impl Branch {
         }
         let At {
             directory, step, ..
-        } = self.follow(start, path)?;
+        } = self.follow(start, path, Fresh::No)?;
         Ok(Located {
             directory,
             node: step.map(|step| (step.node, step.kind)),
@@ -115,7 +148,7 @@ impl Branch {
         }
         let At {
             start, path, step, ..
-        } = self.follow(start, path)?;
+        } = self.follow(start, path, Fresh::Yes)?;
         let step = step.ok_or(FsError::NotFound)?;
         let Some(found) = step.found else {
             return Ok((step.node, self.metadata(step.node)?));
@@ -136,6 +169,23 @@ impl Branch {
         }
         let now = self.workspace.inner.glance(&known.path, known.moves)?;
         now.is_same_object(&known.glance).then_some((known, now))
+    }
+
+    /// What a name was listed as, if its directory was listed.
+    pub(super) fn listed(&self, dir: Inode, name: &str) -> Option<(Inode, NodeKind)> {
+        let listing = self.paths.listings.get(&dir)?;
+        let entries = &self.workspace.inner.entries;
+        if listing.moves != entries.moves() || self.pins.is_full() {
+            return None;
+        }
+        let found = listing
+            .entries
+            .binary_search_by(|(listed, _)| (**listed).cmp(name));
+        let (_, kind) = &listing.entries[found.ok()?];
+        let node = entries.intern(dir, name);
+        // Of one that may have other names, the name alone does not tell which it is.
+        let is_one = !entries.has_several(node);
+        is_one.then_some((node, node_kind(*kind).ok()?))
     }
 
     /// Remembers an answer that the base gave, and that is pinned.
@@ -171,7 +221,12 @@ impl Branch {
 
     /// Looks one name up after another: in the table as far as that has them, then from
     /// as far as an answer reaches that was given before.
-    fn follow<'a>(&mut self, mut start: Inode, mut path: &'a str) -> Result<At<'a>, FsError> {
+    fn follow<'a>(
+        &mut self,
+        mut start: Inode,
+        mut path: &'a str,
+        fresh: Fresh,
+    ) -> Result<At<'a>, FsError> {
         loop {
             let (name, rest) = path.split_once('/').unwrap_or((path, ""));
             let Some(Some(node)) = self.bound(start, name)? else {
@@ -204,11 +259,13 @@ impl Branch {
             let end = path[begin..]
                 .find('/')
                 .map_or(path.len(), |len| begin + len);
-            let step = self.search(directory, &path[begin..end])?;
+            let is_last = end == path.len();
+            let fresh = if is_last { fresh } else { Fresh::No };
+            let step = self.search(directory, &path[begin..end], fresh)?;
             if let Some(step) = &step {
                 self.remember(start, &path[..end], directory, step);
             }
-            if end == path.len() {
+            if is_last {
                 return Ok(At {
                     start,
                     path,

@@ -12,6 +12,7 @@ mod isolation;
 mod large;
 mod model;
 mod mounts;
+mod open;
 mod ops;
 mod paths;
 mod people;
