@@ -66,6 +66,11 @@ pub(crate) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
+/// A path and every directory above it, up to the root.
+pub(crate) fn above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| (!path.is_empty()).then(|| split(path).0))
+}
+
 /// Whether `path` is `root` or lies below it.
 pub(crate) fn is_below(path: &str, root: &str) -> bool {
     root.is_empty()

@@ -55,7 +55,19 @@ impl Work<'_> {
         match operation {
             Operation::Park {
                 path, slot, pre, ..
-            } => self.park(path, &self.slot(slot), pre),
+            } => {
+                let slot = self.slot(slot);
+                self.move_away(path, &slot, &slot, pre)
+            }
+            Operation::Move {
+                from,
+                path,
+                pre,
+                slot,
+            } => {
+                let to = Location::workspace(path);
+                self.move_away(from, &to, &self.slot(slot), pre)
+            }
             Operation::Rmdir { path, pre } => {
                 let mut expected = pre.recorded.clone();
                 if let Some(version) = self.made_again.borrow().get(path) {
@@ -110,6 +122,23 @@ impl Work<'_> {
                 }
                 Ok(())
             }
+            Operation::Move {
+                from,
+                path,
+                pre,
+                slot,
+            } => {
+                let (from, at) = (Location::workspace(from), Location::workspace(path));
+                if !self.is_same_object(&at, pre)? {
+                    return Ok(());
+                }
+                let back = self.give_back(&at, from, &self.slot(slot))?;
+                // Look again: another object may have come to the path meanwhile.
+                if !self.is_same_object(&back, pre)? {
+                    lenient(self.storage.rename(&back, &at))?;
+                }
+                Ok(())
+            }
             Operation::Rmdir { path, pre } => {
                 let owner = Some((pre.uid, pre.gid));
                 let at = Location::workspace(path);
@@ -153,25 +182,49 @@ impl Work<'_> {
         }
     }
 
-    fn park(&self, path: &str, slot: &Location, pre: &Recorded) -> Result<(), CommitError> {
+    /// Moves what is at a path to where nothing is. If it is not what was recorded, it goes
+    /// back, or into the slot, if the path is taken again by then.
+    fn move_away(
+        &self,
+        path: &str,
+        to: &Location,
+        slot: &Location,
+        pre: &Recorded,
+    ) -> Result<(), CommitError> {
         let failed = |error| CommitError::of_io("move", path, error);
         let at = Location::workspace(path);
         let lease = self.lease(path, pre)?;
         self.expect(path, pre)?;
-        self.storage.rename(&at, slot).map_err(failed)?;
-        let is_ours = self.is(slot, pre).map_err(failed)?;
+        self.storage.rename(&at, to).map_err(|error| {
+            let is_taken = error.kind() == io::ErrorKind::AlreadyExists && to != slot;
+            CommitError::of_io("move", if is_taken { &to.path } else { path }, error)
+        })?;
+        let is_ours = self.is(to, pre).map_err(failed)?;
         let is_quiet = is_held(lease.as_deref()).map_err(failed)?;
         if is_ours && is_quiet {
             return Ok(());
         }
-        // Somebody was faster. If the name is taken again by now, what was parked stays
-        // in the slot, and is kept when the slots are cleared.
-        let found = self.storage.observe(slot).map_err(failed)?;
-        lenient(self.storage.rename(slot, &at)).map_err(failed)?;
+        // Somebody was faster.
+        let found = self.storage.observe(to).map_err(failed)?;
+        self.give_back(to, at, slot).map_err(failed)?;
         match is_ours {
             true => Err(open_for_writing(path)),
             false => Err(differs(path, pre, found.as_ref())),
         }
+    }
+
+    /// Moves an object back to where it was. If somebody has taken that name since, it goes
+    /// into the slot, and is kept when the slots are cleared. Returns where it is.
+    fn give_back(&self, at: &Location, from: Location, slot: &Location) -> io::Result<Location> {
+        match self.storage.rename(at, &from) {
+            Ok(()) => return Ok(from),
+            error => lenient(error)?,
+        }
+        if at != slot {
+            super::slots::make(self.storage, &self.slots)?;
+            lenient(self.storage.rename(at, slot))?;
+        }
+        Ok(slot.clone())
     }
 
     /// Makes sure that nobody has a file open for writing that is to lose its place: what
@@ -410,10 +463,11 @@ impl Work<'_> {
 }
 
 impl Operation {
-    /// The path that it changes.
+    /// The path that it changes; of a move, the one after.
     pub(super) fn path(&self) -> &str {
         match self {
             Operation::Park { path, .. }
+            | Operation::Move { path, .. }
             | Operation::Rmdir { path, .. }
             | Operation::Place { path, .. }
             | Operation::Exchange { path, .. }

@@ -303,11 +303,7 @@ fn evidence(
     id: CommitId,
     intent: &Intent,
 ) -> Result<recover::Evidence, CommitError> {
-    if intent.format != Intent::FORMAT {
-        return Err(CommitError::Malformed {
-            reason: format!("{id} has the unknown format {}", intent.format),
-        });
-    }
+    intent.check_format(id)?;
     let _gate = inner.write_gate();
     let evidence = work_of(inner, intent).evidence(intent);
     Ok(evidence.map_err(EndError::Storage)?)

@@ -4,6 +4,7 @@
 //! slots, a recovery finishes the commit or takes it back. Who keeps intents is not this
 //! crate's business: see [`IntentLog`].
 
+use super::error::CommitError;
 use crate::version::{Timestamp, Version};
 use forerun_types::{CommitId, Digest};
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,8 @@ pub(crate) enum SlotPlace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Operation {
-    /// `path` goes into the slot: to be deleted, or to be placed elsewhere.
+    /// `path` goes into the slot: to be deleted, or to be placed elsewhere where it can not
+    /// be moved there straight.
     Park {
         path: String,
         slot: String,
@@ -70,6 +72,14 @@ pub(crate) enum Operation {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         replaced: bool,
     },
+    /// What is at `from` goes to `path`, where nothing is.
+    Move {
+        from: String,
+        path: String,
+        pre: Recorded,
+        /// Where it goes when it is taken back and somebody else is at `from` by then.
+        slot: String,
+    },
     /// The emptied directory at `path` goes away.
     Rmdir { path: String, pre: RemovedDirectory },
     /// What is in the slot goes to `path`, where nothing is.
@@ -78,7 +88,7 @@ pub(crate) enum Operation {
         path: String,
         post: Recorded,
         /// What a staged directory contains, relative to it, parents first. `None` for
-        /// a base object that is moved.
+        /// a base object that is moved, and was parked.
         contents: Option<Vec<(String, Recorded)>>,
     },
     /// The slot and `path` change places.
@@ -121,8 +131,19 @@ pub(crate) struct TimesOf {
 }
 
 impl Intent {
-    /// The format that this version writes and reads.
-    pub(crate) const FORMAT: u32 = 1;
+    /// The format that this version writes. Version 1 has no [`Operation::Move`], and is
+    /// read as well.
+    pub(crate) const FORMAT: u32 = 2;
+
+    /// Refuses what a later version of this program recorded.
+    pub(super) fn check_format(&self, id: CommitId) -> Result<(), CommitError> {
+        match self.format {
+            1..=Intent::FORMAT => Ok(()),
+            format => Err(CommitError::Malformed {
+                reason: format!("{id} has the unknown format {format}"),
+            }),
+        }
+    }
 
     /// The commit's own directory among the slots: a name that no other commit has.
     pub fn directory(&self) -> &str {
@@ -138,7 +159,10 @@ impl Intent {
     pub fn kept_bytes(&self) -> u64 {
         let kept = self.operations.iter().map(|operation| match operation {
             Operation::Park { pre, .. } | Operation::Exchange { pre, .. } => pre.version.size,
-            Operation::Rmdir { .. } | Operation::Place { .. } | Operation::SetTimes { .. } => 0,
+            Operation::Move { .. }
+            | Operation::Rmdir { .. }
+            | Operation::Place { .. }
+            | Operation::SetTimes { .. } => 0,
         });
         kept.fold(0, u64::saturating_add)
     }

@@ -21,6 +21,7 @@ mod error;
 mod expand;
 pub(crate) mod intent;
 mod lease;
+mod order;
 mod recover;
 pub(crate) mod slots;
 mod stage;

@@ -4,7 +4,8 @@
 //! Operations are applied in order and taken back in reverse, so what was done is always
 //! a prefix. Of that, a crash may have lost anything that was not synced, except that
 //! moves of directories keep their place in the order, as with every journal. Each
-//! (path, slot) is classified: what is in the slot says whether the operation took place.
+//! (path, slot) is classified: what is in the slot says whether the operation took place,
+//! and of a move, at which of its paths the object is.
 
 use super::apply::Work;
 use super::error::CommitError;
@@ -44,6 +45,15 @@ pub(super) struct Evidence {
 }
 
 impl Operation {
+    /// The paths that it changes.
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        let from = match self {
+            Operation::Move { from, .. } => Some(from.as_str()),
+            _ => None,
+        };
+        from.into_iter().chain([self.path()])
+    }
+
     /// Whether what is there tells that it took place.
     fn is_certain(&self) -> bool {
         !matches!(self, Operation::Rmdir { .. } | Operation::SetTimes { .. })
@@ -60,7 +70,8 @@ impl Work<'_> {
             match self.classify(&placed, operation)? {
                 Class::Done | Class::Displaced if certain => {
                     evidence.begun = true;
-                    evidence.changed.insert(operation.path().to_owned());
+                    let paths = operation.paths().map(str::to_owned);
+                    evidence.changed.extend(paths);
                 }
                 Class::Done | Class::Displaced => evidence.maybe_begun = true,
                 Class::Pending | Class::Blocked => evidence.unfinished |= certain,
@@ -116,11 +127,9 @@ impl Work<'_> {
         for operation in &intent.operations {
             let path = operation.path();
             // Of a path in a directory that was moved since, nothing is known, either.
-            let above = std::iter::successors(Some(path), |path| {
-                (!path.is_empty()).then(|| name::split(path).0)
-            });
-            let was_changed_later = above
-                .into_iter()
+            let was_changed_later = operation
+                .paths()
+                .flat_map(name::above)
                 .any(|path| later.iter().any(|later| later.changed.contains(path)));
             // Times differ as soon as anything was changed in the directory.
             let tells_nothing = matches!(operation, Operation::SetTimes { .. });
@@ -212,6 +221,18 @@ impl Work<'_> {
                 } else if elsewhere.map_or(Ok(false), is_moved)? {
                     Class::Done
                 } else if self.is(&at, pre)? {
+                    Class::Pending
+                } else {
+                    Class::Unknown
+                }
+            }
+            Operation::Move { from, pre, .. } => {
+                let from = Location::workspace(from);
+                // Two names of one file may be where one of them goes.
+                let stays = self.is_same_object(&from, pre)?;
+                if !stays && self.is_same_object(&at, pre)? {
+                    Class::Done
+                } else if self.is(&from, pre)? {
                     Class::Pending
                 } else {
                     Class::Unknown

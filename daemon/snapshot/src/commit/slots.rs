@@ -264,6 +264,14 @@ fn expected(operation: &Operation) -> Option<Expected<'_>> {
             contents: None,
             displaced: Some(pre),
         }),
+        // What could not go back.
+        Operation::Move { slot, from, .. } => Some(Expected {
+            slot,
+            path: from,
+            staged: None,
+            contents: None,
+            displaced: None,
+        }),
         Operation::Exchange {
             slot,
             path,
@@ -570,6 +578,7 @@ impl Intent {
         let (mut removed, mut moved) = (Vec::new(), Vec::new());
         for operation in &self.operations {
             match operation {
+                Operation::Move { from, path, .. } => moved.push((from.as_str(), path.as_str())),
                 Operation::Rmdir { path, .. } => removed.push(path.as_str()),
                 Operation::Park { replaced: true, .. } => {}
                 Operation::Park { path, slot, .. } => match placed.get(slot.as_str()) {

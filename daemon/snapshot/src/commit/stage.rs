@@ -3,6 +3,7 @@
 
 use super::error::CommitError;
 use super::intent::{Operation, Recorded};
+use super::order::{Step, order};
 use super::storage::{Attributes, Hold, Location};
 use super::validate::{Found, Gone, times_of};
 use super::{Like, STAGING, slots};
@@ -16,6 +17,7 @@ use forerun_types::Digest;
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 
 /// The planned operations, and what keeps the staged objects alive.
 pub(super) struct Staged {
@@ -41,9 +43,13 @@ pub(super) fn stage(
     for removed in delta.removed() {
         stage.remove(&removed.path, removed.moved_to.is_some())?;
     }
+    let mut of_placed = Vec::with_capacity(delta.placed().len());
     for placed in delta.placed() {
+        let first = stage.staged.operations.len();
         stage.place(placed)?;
+        of_placed.push(first..stage.staged.operations.len());
     }
+    stage.bring_in_order(delta, &of_placed);
     // Placing into a directory changes its times, so explicit ones come last.
     for placed in delta.placed().iter().rev() {
         stage.set_times(placed)?;
@@ -279,6 +285,39 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Brings the operations into the order of their application, and moves straight what
+    /// need not wait in a slot. `of_placed` tells which of them are those of each placed
+    /// object; before these are those of the removed ones.
+    fn bring_in_order(&mut self, delta: &Delta, of_placed: &[Range<usize>]) {
+        let removed: Vec<_> = delta.removed().iter().map(|it| it.path.as_str()).collect();
+        let placed: Vec<_> = delta.placed().iter().map(|it| it.path.as_str()).collect();
+        let to: HashMap<_, _> = placed.iter().copied().zip(0..).collect();
+        let moves = delta.removed().iter().enumerate().filter_map(|(from, it)| {
+            let to = *to.get(it.moved_to.as_deref()?)?;
+            Some((from, to))
+        });
+        let moves: Vec<_> = moves.collect();
+        let planned = std::mem::take(&mut self.staged.operations);
+        let mut planned: Vec<_> = planned.into_iter().map(Some).collect();
+        let operations = &mut self.staged.operations;
+        for step in order(&removed, &placed, &moves) {
+            match step {
+                Step::Remove(it) => operations.extend(planned[it].take()),
+                Step::Place(it) => {
+                    let planned = &mut planned[of_placed[it].clone()];
+                    operations.extend(planned.iter_mut().filter_map(Option::take));
+                }
+                Step::Move {
+                    removed: from,
+                    placed: to,
+                } => {
+                    let parked = planned[from].take();
+                    operations.extend(parked.map(|it| straight(it, placed[to])));
+                }
+            }
+        }
+    }
+
     /// How a staged object gets to its path; what places it comes last.
     fn swap_in(&mut self, path: &str, slot: String, post: Recorded) {
         let path = path.to_owned();
@@ -460,6 +499,21 @@ impl<'a> Stage<'a> {
             storage.sync_directory(at).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+/// Moves what would be parked to where it belongs.
+fn straight(parked: Operation, to: &str) -> Operation {
+    match parked {
+        Operation::Park {
+            path, slot, pre, ..
+        } => Operation::Move {
+            from: path,
+            path: to.to_owned(),
+            pre,
+            slot,
+        },
+        other => other,
     }
 }
 

@@ -52,6 +52,7 @@ impl Workspace {
         let inner = &*self.inner;
         let _copies_stay = inner.lock_flush();
         let (intent, state) = log.load(id)?;
+        intent.check_format(id)?;
         let refused = match state {
             Some(IntentState::Applied) => None,
             None | Some(IntentState::Failed) => Some("it has not come to its end"),
@@ -130,7 +131,7 @@ impl<'a> Inverse<'a> {
             left: Vec::new(),
         };
         let moved_to = intent.placed_slots();
-        let moves: Vec<_> = moves(intent, &moved_to);
+        let (_, moves) = intent.moves();
         let mut parked = None;
         for operation in &intent.operations {
             match (operation, parked.take()) {
@@ -167,21 +168,12 @@ impl<'a> Inverse<'a> {
             Operation::Park {
                 path, slot, pre, ..
             } => match moved_to.get(slot.as_str()) {
-                Some(to) => {
-                    self.removed.push(Removed {
-                        path: (*to).to_owned(),
-                        pre: self.whatever_is_at(to, pre)?,
-                        moved_to: Some(path.clone()),
-                    });
-                    let what = What::Moved {
-                        from: (*to).to_owned(),
-                        times: None,
-                    };
-                    let path = path.clone();
-                    self.placed.push(Placed { path, what });
-                }
+                Some(to) => self.move_back(path, to, pre)?,
                 None => self.bring_back(path, slot, pre, None)?,
             },
+            Operation::Move {
+                from, path, pre, ..
+            } => self.move_back(from, path, pre)?,
             Operation::Exchange {
                 slot,
                 path,
@@ -233,6 +225,21 @@ impl<'a> Inverse<'a> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn move_back(&mut self, from: &str, to: &str, pre: &Recorded) -> Result<(), EndError> {
+        self.removed.push(Removed {
+            path: to.to_owned(),
+            pre: self.whatever_is_at(to, pre)?,
+            moved_to: Some(from.to_owned()),
+        });
+        let what = What::Moved {
+            from: to.to_owned(),
+            times: None,
+        };
+        let path = from.to_owned();
+        self.placed.push(Placed { path, what });
         Ok(())
     }
 
@@ -431,17 +438,6 @@ impl<'a> Inverse<'a> {
             reason: reason.to_owned(),
         });
     }
-}
-
-/// Moved objects: from, and to.
-fn moves<'a>(intent: &'a Intent, moved_to: &HashMap<&str, &'a str>) -> Vec<(&'a str, &'a str)> {
-    let parked = intent.operations.iter().filter_map(|operation| {
-        let Operation::Park { path, slot, .. } = operation else {
-            return None;
-        };
-        Some((path.as_str(), *moved_to.get(slot.as_str())?))
-    });
-    parked.collect()
 }
 
 /// Where a path of the version after was before.

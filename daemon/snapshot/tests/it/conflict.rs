@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -423,7 +423,7 @@ fn race_after(
 }
 
 /// Renaming operations of the commit above.
-const RACE_STEPS: usize = 7;
+const RACE_STEPS: usize = 6;
 
 #[test]
 fn an_edit_during_the_application_is_never_lost_and_the_commit_is_whole_or_not_at_all() {
@@ -495,6 +495,47 @@ fn a_name_taken_during_the_application_is_never_lost() {
             }
         }
     }
+}
+
+/// Perhaps so late that what was moved can not go back to its name.
+#[test]
+fn what_is_moved_is_not_lost_when_a_person_takes_its_name() {
+    let mut kept = 0;
+    for before in [true, false] {
+        for (nth, how) in (0..RACE_STEPS).flat_map(|nth| [(nth, 0), (nth, 1), (nth, 2)]) {
+            let was_there = Arc::new(AtomicBool::new(true));
+            let person_saw = Arc::clone(&was_there);
+            let race = race(nth, before, move |root| {
+                let path = root.join("moved");
+                person_saw.store(path.exists(), Ordering::SeqCst);
+                match how {
+                    0 => fs::write(&path, "by a person").expect("writes"),
+                    1 => {
+                        fs::write(root.join("swap"), "by a person").expect("writes");
+                        fs::rename(root.join("swap"), &path).expect("renames");
+                    }
+                    _ => {
+                        let _ = fs::remove_file(&path);
+                        fs::write(&path, "by a person").expect("writes");
+                    }
+                }
+                // Stops the commit, if it has not come that far.
+                let _ = fs::File::create_new(root.join("a-new-one"));
+            });
+            let context = format!("{nth} {before} {how} {:?} {:?}", race.result, race.kept);
+            let scratch = &race.scratch;
+            assert_eq!(scratch.read("moved"), "by a person", "{context}");
+            let is_new = scratch.read("new-place") == "m";
+            assert_eq!(is_new, race.result.is_ok(), "{context}");
+            let copies = race.kept.iter().filter(|it| scratch.read(&it.copy) == "m");
+            let copies = copies.inspect(|it| assert_eq!(it.path, "moved", "{context}"));
+            let copies = copies.count();
+            let is_lost = was_there.load(Ordering::SeqCst);
+            assert!(is_lost || is_new || copies == 1, "{context}");
+            kept += copies;
+        }
+    }
+    assert!(kept > 0, "some could not go back");
 }
 
 #[test]
@@ -597,6 +638,13 @@ fn slots_that_a_person_removes_stop_neither_this_commit_nor_the_next() {
         ("tree/x", "by the agent"),
         ("tree/y/z", "by the agent"),
     ];
+    // By a person, and nowhere else: these are moved.
+    let moved = [
+        ("file", "moved"),
+        ("over", "gone too"),
+        ("dir/deep/c", "c"),
+        ("dir/inside", "tree/y/dir/inside"),
+    ];
     for operation in [
         "make_own_directory",
         "make_directory",
@@ -610,8 +658,11 @@ fn slots_that_a_person_removes_stop_neither_this_commit_nor_the_next() {
             let Some(scratch) = Scratch::with_foreign_state() else {
                 return;
             };
-            for path in ["a", "b", "gone"] {
+            for path in ["a", "b", "gone", "gone too"] {
                 scratch.write(path, "original");
+            }
+            for (path, _) in moved {
+                scratch.write(path, path);
             }
             let before = scratch.manifest();
             let cleaning = Arc::new(Cleaning {
@@ -629,6 +680,14 @@ fn slots_that_a_person_removes_stop_neither_this_commit_nor_the_next() {
             for (path, content) in after {
                 branch.put(path, content).expect("writes");
             }
+            for (from, to) in [
+                ("file", "moved"),
+                ("over", "gone too"),
+                ("dir/deep/c", "c"),
+                ("dir", "tree/y/dir"),
+            ] {
+                branch.mv(from, to).expect("moves");
+            }
             let (_, delta) = branch.freeze().expect("freezes");
             let result = workspace.commit(&delta, &log);
             let context = format!("{operation} {nth} {result:?}");
@@ -638,7 +697,12 @@ fn slots_that_a_person_removes_stop_neither_this_commit_nor_the_next() {
                     for (path, content) in after {
                         assert_eq!(scratch.read(path), content, "{context}");
                     }
-                    assert!(!scratch.path().join("gone").exists(), "{context}");
+                    for (from, to) in moved {
+                        assert_eq!(scratch.read(to), from, "{context}");
+                    }
+                    for gone in ["gone", "file", "over", "dir"] {
+                        assert!(!scratch.path().join(gone).exists(), "{context}");
+                    }
                 }
                 Err(_) => {
                     assert!(log.states().is_empty(), "{context}: was recorded");

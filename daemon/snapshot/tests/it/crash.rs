@@ -8,6 +8,7 @@ use crate::support::{Manifest, MemoryLog, Paths, Scratch, branch_manifest, settl
 use forerun_snapshot::{Branch, Delta, IntentState, Storage, Workspace};
 use forerun_types::CommitId;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What a workspace holds, and what a branch does to it.
@@ -186,7 +187,14 @@ fn a_commit_that_stops_anywhere_is_recovered_whole_or_not_at_all() {
 
 #[test]
 fn a_recovery_that_stops_anywhere_is_recovered_as_well() {
-    let nested = ["everything", "swap", "hard links", "new tree"];
+    let nested = [
+        "everything",
+        "swap",
+        "hard links",
+        "new tree",
+        "moves through new directories and moved ones",
+        "moves beside a swap",
+    ];
     check(|name| nested.contains(&name), true, Disk::Usual);
 }
 
@@ -235,6 +243,131 @@ fn a_commit_with_slots_in_the_workspace_is_recovered_from_there() {
             return;
         }
     }
+}
+
+/// What is moved was never in them.
+#[test]
+fn a_commit_of_moves_is_recovered_though_the_slots_are_gone() {
+    let change = |branch: &mut Branch| {
+        branch.mv("a", "dir/deep/a").expect("moves");
+        branch.mv("b", "a").expect("moves");
+        branch.mv("dir", "tree/dir").expect("moves");
+        branch.mv("tree/x/w", "tree/dir/a2").expect("moves");
+    };
+    for operations in 0.. {
+        let Some(scratch) = Scratch::with_foreign_state() else {
+            return;
+        };
+        base(&scratch);
+        let before = scratch.manifest();
+        let log = MemoryLog::default();
+        let power = Power::for_operations(operations);
+        let workspace = scratch.open_with(|inner| {
+            let power = Arc::clone(&power);
+            Arc::new(Stopping { inner, power }) as Arc<dyn Storage>
+        });
+        let mut branch = workspace.snapshot().branch();
+        change(&mut branch);
+        let (snapshot, delta) = branch.freeze().expect("freezes");
+        let after = branch_manifest(&mut snapshot.branch());
+        let stopping = StoppingLog {
+            inner: &log,
+            power: Arc::clone(&power),
+        };
+        let done = workspace.commit(&delta, &stopping).is_ok() && !power.is_off();
+        drop((workspace, snapshot, delta));
+        // As `git clean -fdx` does.
+        let _ = std::fs::remove_dir_all(scratch.path().join(".forerun"));
+        let workspace = scratch.open();
+        let recovery = workspace.recover(&log).expect("recovers");
+        let expected = match log.states().is_empty() {
+            true => &before,
+            false => &after,
+        };
+        let context = format!("{operations} {recovery:?}");
+        ops::compare(&scratch.manifest(), expected, &context);
+        if !log.states().is_empty() {
+            let undo = workspace.undo(CommitId(1), false, &log).expect(&context);
+            assert_eq!(undo.left, [], "{context}");
+            ops::compare(&scratch.manifest(), &before, &context);
+        }
+        if done {
+            return;
+        }
+    }
+}
+
+/// As the first version of intents had it: what is moved is parked, then placed.
+fn without_moves(intent: &str) -> String {
+    let mut intent: Value = serde_json::from_str(intent).expect("is JSON");
+    let (mut parked, mut placed) = (Vec::new(), Vec::new());
+    for operation in intent["operations"].as_array().expect("a list") {
+        let Some(it) = operation.get("move") else {
+            placed.push(operation.clone());
+            continue;
+        };
+        let (slot, pre) = (&it["slot"], &it["pre"]);
+        parked.push(json!({ "park": { "path": it["from"], "slot": slot, "pre": pre } }));
+        placed.push(json!({ "place": {
+            "slot": slot, "path": it["path"], "post": pre, "contents": null,
+        } }));
+    }
+    assert!(!parked.is_empty(), "something is moved");
+    intent["operations"] = parked.into_iter().chain(placed).collect();
+    intent["format"] = json!(1);
+    intent.to_string()
+}
+
+#[test]
+fn an_intent_of_the_first_version_is_recovered_and_undone() {
+    let shape = Shape {
+        name: "the first version",
+        base: &base,
+        disk: Disk::Usual,
+        change: &|branch| {
+            branch.mv("a", "dir/moved").expect("moves");
+            branch.mv("dir/deep", "deep").expect("moves");
+            branch.put("b", "new").expect("writes");
+        },
+    };
+    let recorded = (0..).find(|operations| !shape.commit(*operations).0.log.states().is_empty());
+    let recorded = recorded.expect("is recorded");
+    for stop in 0.. {
+        let (start, _) = shape.commit(recorded);
+        assert_eq!(start.scratch.manifest(), start.before);
+        for (intent, _) in start.log.intents.lock().expect("not poisoned").iter_mut() {
+            *intent = without_moves(intent);
+        }
+        let stopped = start.recover_stopped(stop);
+        start.recover_and_check(&format!("{stop}"));
+        if !stopped {
+            return;
+        }
+    }
+}
+
+#[test]
+fn an_intent_of_a_later_version_is_refused() {
+    let scratch = Scratch::in_memory();
+    base(&scratch);
+    let log = MemoryLog::default();
+    let workspace = scratch.open();
+    let mut branch = workspace.snapshot().branch();
+    branch.mv("a", "moved").expect("moves");
+    let (_, delta) = branch.freeze().expect("freezes");
+    let commit = workspace.commit(&delta, &log).expect("commits").id;
+    let tree = scratch.manifest();
+    let later = |intent: &str| intent.replacen("\"format\":2", "\"format\":3", 1);
+    for (intent, _) in log.intents.lock().expect("not poisoned").iter_mut() {
+        *intent = later(intent);
+    }
+    let refused = workspace.undo(commit, false, &log).expect_err("is refused");
+    assert!(refused.to_string().contains("format 3"), "{refused}");
+    log.intents.lock().expect("not poisoned")[0].1 = None;
+    drop(workspace);
+    let refused = scratch.open().recover(&log).expect_err("is refused");
+    assert!(refused.to_string().contains("format 3"), "{refused}");
+    assert_eq!(scratch.manifest(), tree);
 }
 
 /// What a person did between the crash and the recovery.

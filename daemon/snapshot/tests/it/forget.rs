@@ -309,6 +309,9 @@ fn a_recovery_may_lose_power_as_often_as_it_likes() {
         "a cycle of a file, a link and a directory",
         "a cycle of directories at two depths",
         "new tree with links",
+        "a chain of moves against the order of names",
+        "moves through new directories and moved ones",
+        "moves beside a swap",
     ];
     check(
         |name| names.contains(&name),
@@ -450,7 +453,7 @@ fn slots_in_the_workspace_are_there_after_the_power_went() {
     }
     let scratch = || Scratch::with_foreign_state().expect("as before");
     check(
-        |name| ["everything", "new tree"].contains(&name),
+        |name| ["everything", "new tree", "moves beside a swap"].contains(&name),
         |story| story.check_on(&scratch, None, one_cut),
     );
     check(

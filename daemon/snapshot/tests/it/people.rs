@@ -29,6 +29,8 @@ const PEOPLE: usize = 3;
 const SESSIONS: usize = 2;
 /// Files of a person, and in each of their subdirectories.
 const FILES: u64 = 4;
+/// How often a person cleans, once or twice, so that some of it meets a commit.
+const CLEANS: u64 = 5;
 /// A file with more lines loses those of the sessions.
 const LINES_MAX: usize = 40;
 
@@ -290,14 +292,25 @@ fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
+/// What sessions move.
+#[derive(Clone, Copy)]
+enum Moves {
+    /// Anything, and they remove what has no tag.
+    Everything,
+    /// What is [`KEPT`], which they change in no other way.
+    Kept,
+}
+
+/// How the names begin of what nobody but the sessions touches.
+const KEPT: &str = "keep";
+
 /// An agent's session: whatever it does keeps the tags that it saw.
 struct Session {
     workspace: Workspace,
     dice: Dice,
     count: u64,
     number: usize,
-    /// Whether it moves and removes.
-    moves: bool,
+    moves: Moves,
     commits: u64,
     failures: BTreeMap<&'static str, u64>,
     kept: Vec<String>,
@@ -335,7 +348,12 @@ impl Session {
             return branch.put(&name, "agent\n");
         }
         let (path, kind) = found.swap_remove(self.dice.roll(found.len() as u64) as usize);
-        match (kind, self.dice.roll(if self.moves { 8 } else { 6 })) {
+        let roll = match self.moves {
+            Moves::Everything => self.dice.roll(8),
+            Moves::Kept if path.starts_with(KEPT) => 7,
+            Moves::Kept => self.dice.roll(6),
+        };
+        match (kind, roll) {
             (NodeKind::File, 0..=5) => {
                 let text = branch.get(&path)?;
                 let many = text.lines().count() > LINES_MAX;
@@ -443,7 +461,7 @@ fn sessions(
     scratch: &Scratch,
     log: &MemoryLog,
     course: &Course,
-    moves: bool,
+    moves: Moves,
     people: impl FnOnce(),
 ) -> Vec<Session> {
     let seed = number("FORERUN_PEOPLE_SEED", 1);
@@ -594,7 +612,7 @@ fn meet(scratch: &Scratch, habits: Habits) {
     let log = MemoryLog::default();
     let course = Course::start();
     let logs = Mutex::new(Vec::new());
-    let ended = sessions(scratch, &log, &course, true, || {
+    let ended = sessions(scratch, &log, &course, Moves::Everything, || {
         std::thread::scope(|scope| {
             for number in 0..PEOPLE {
                 let (logs, course, outside) = (&logs, &course, outside.path());
@@ -701,6 +719,11 @@ fn git(root: &Path, arguments: &[&str]) -> io::Result<(bool, String)> {
 }
 
 /// A person who saves, commits, checks out another branch and cleans.
+///
+/// What the person saves is at the end in the workspace, in git's history, or was saved
+/// over. What the sessions move is in the workspace, all of it and whatever became of the
+/// commits: the clean is told to leave it alone under each name that it may have, and
+/// only in a slot it has another.
 fn meet_git(scratch: &Scratch) {
     let root = scratch.path();
     for file in 0..FILES {
@@ -721,9 +744,22 @@ fn meet_git(scratch: &Scratch) {
     let log = MemoryLog::default();
     let course = Course::start();
     let mut person = BTreeMap::new();
+    for count in 0..2 * FILES {
+        let known = match count % 2 {
+            0 => format!("{KEPT}-{count}"),
+            _ => format!("{KEPT}/{KEPT}/{count}"),
+        };
+        // Numbers that no other tag of this person has.
+        let tag = tag(1, count);
+        scratch.write(&known, &tag);
+        person.insert(
+            known,
+            vec![Did::Overwrote(Some(tag), "left to the sessions")],
+        );
+    }
     let mut checkouts = 0;
     let mut refused = Vec::new();
-    let ended = sessions(scratch, &log, &course, false, || {
+    let ended = sessions(scratch, &log, &course, Moves::Kept, || {
         let mut dice = Dice(number("FORERUN_PEOPLE_SEED", 1));
         for count in 0.. {
             if course.is_over() {
@@ -744,8 +780,8 @@ fn meet_git(scratch: &Scratch) {
             }
             let branch = ["main", "other"][dice.roll(2) as usize];
             checkouts += u64::from(git(root, &["checkout", "-qf", branch]).expect("runs").0);
-            if dice.roll(3) == 0 {
-                git(root, &["clean", "-fdxq"]).expect("runs");
+            for _ in 0..dice.roll(3) * CLEANS {
+                git(root, &["clean", "-fdxq", "-e", &format!("{KEPT}*")]).expect("runs");
             }
         }
     });

@@ -148,6 +148,41 @@ pub(crate) fn shapes() -> Vec<(&'static str, Change)> {
             b.rm_all("tree")?;
             b.mv("t", "tree")
         }),
+        ("a chain of moves against the order of names", |b| {
+            b.mv("a", "0")?;
+            b.mv("b", "a")?;
+            b.mv("dir/a", "b")?;
+            b.mv("tree/x/w", "dir/a")
+        }),
+        ("moves through new directories and moved ones", |b| {
+            b.mkdir("n")?;
+            b.mkdir("n/m")?;
+            b.mv("dir", "n/m/dir")?;
+            b.mv("n/m/dir/deep", "n/deep")?;
+            b.mv("a", "n/m/dir/deep")?;
+            b.mv("tree/x", "n/m/x")?;
+            b.rm_all("tree")?;
+            b.mv("b", "n/m/x/y/b")
+        }),
+        ("moves beside a swap", |b| {
+            b.mv("dir", "t")?;
+            b.mv("tree", "dir")?;
+            b.mv("t", "tree")?;
+            b.mv("a", "tree/moved")?;
+            b.mv("b", "a")?;
+            b.mv("dir/x/y/z", "b")
+        }),
+        ("move a file and edit it", |b| {
+            b.mv("a", "dir/moved")?;
+            b.put("dir/moved", "edited")?;
+            b.mv("dir/a", "a")
+        }),
+        ("move over what was removed", |b| {
+            b.rm_all("tree")?;
+            b.mv("dir", "tree")?;
+            b.rm("b")?;
+            b.mv("link", "b")
+        }),
         ("delete what was emptied by moves", |b| {
             b.mv("dir/a", "dir-a")?;
             b.mv("dir/b", "tree/b")?;
