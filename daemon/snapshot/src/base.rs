@@ -59,12 +59,18 @@ pub(crate) fn open_file(root: impl AsFd, path: &str) -> Result<(OwnedFd, Stat), 
         FileType::Directory => return Err(Errno::ISDIR),
         _ => return Err(Errno::NOENT),
     }
-    let file = open_beneath(&root, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    open_seen(root, path)
+}
+
+/// As [`open_file`], where a regular file was just seen.
+fn open_seen(root: impl AsFd, path: &str) -> Result<(OwnedFd, Stat), Errno> {
+    let file = open_beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
     let stat = rustix::fs::fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Errno::NOENT);
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok((file, stat)),
+        FileType::Directory => Err(Errno::ISDIR),
+        _ => Err(Errno::NOENT),
     }
-    Ok((file, stat))
 }
 
 /// A directory's raw names, with their types; unsorted, without `.` and `..`.
@@ -223,22 +229,14 @@ impl Glance {
 /// A base file that is open for reading, whatever has its name by now.
 pub(crate) struct OpenFile {
     file: OwnedFd,
-    /// As it was when it was last looked at.
-    version: Version,
+    glance: Glance,
     _permit: OpenPermit,
 }
 
 impl OpenFile {
-    /// What it is now.
-    pub(crate) fn glance(&mut self) -> Result<Glance, FsError> {
-        let glance = Glance::of(&rustix::fs::fstat(&self.file)?);
-        self.version = glance.version;
-        Ok(glance)
-    }
-
-    /// Bytes that it had when it was last looked at.
-    pub(crate) fn size(&self) -> u64 {
-        self.version.size
+    /// As it was when it was opened, or read last.
+    pub(crate) fn glance(&self) -> Glance {
+        self.glance
     }
 
     /// Reads at an offset, between two looks that find the same.
@@ -248,10 +246,11 @@ impl OpenFile {
         buf: &mut [u8],
     ) -> Result<(usize, Version), FsError> {
         for _ in 0..READ_ATTEMPTS {
-            let before = self.version;
+            let before = self.glance.version;
             let rest = before.size.saturating_sub(offset);
             let count = read_until(&self.file, offset, buf, rest)?;
-            if self.glance()?.version == before {
+            self.glance = Glance::of(&rustix::fs::fstat(&self.file)?);
+            if self.glance.version == before {
                 return Ok((count, before));
             }
         }
@@ -306,15 +305,15 @@ impl Base {
         (Some(statx.stx_mnt_id) == self.mount).then(|| Glance::of_statx(&statx))
     }
 
-    /// Opens a file for reading; `None` if too many are open.
+    /// Opens a file for reading, where one was just seen; `None` if too many are open.
     pub(crate) fn open(&self, path: &str) -> Result<Option<OpenFile>, FsError> {
         let Some(_permit) = self.reading.take(READING_MAX) else {
             return Ok(None);
         };
-        let (file, stat) = open_file(&self.root, path)?;
+        let (file, stat) = open_seen(&self.root, path)?;
         Ok(Some(OpenFile {
             file,
-            version: Version::of(&stat),
+            glance: Glance::of(&stat),
             _permit,
         }))
     }

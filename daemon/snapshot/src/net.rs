@@ -12,10 +12,11 @@ use crate::node::{Binding, Body, Inode, Link, Node, Table, Times};
 use crate::pins::Reads;
 use crate::seen::{Lineage, Seen, SeenMap, first_look_in};
 use crate::version::{ObjectKind, Version};
-use crate::{Delta, FsError, Workspace};
+use crate::{Delta, FsError, Workspace, name};
 use forerun_types::Digest;
 use imbl::ordmap::DiffItem;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A table over its base, for finding where nodes are.
@@ -38,6 +39,25 @@ impl<'a> View<'a> {
             .iter()
             .filter_map(|link| self.path_of_link(link))
             .min()
+    }
+
+    /// As [`View::path`], of many nodes: what is known already is not looked up again.
+    pub(crate) fn path_by(
+        &self,
+        known: &mut HashMap<Inode, Option<Rc<str>>>,
+        node: Inode,
+    ) -> Option<Rc<str>> {
+        if let Some(path) = known.get(&node) {
+            return path.clone();
+        }
+        let path = match self.links(node).as_slice() {
+            [link] => self
+                .path_by(known, link.directory)
+                .map(|above| name::join(&above, &link.name).into()),
+            _ => self.path(node).map(Rc::from),
+        };
+        known.insert(node, path.clone());
+        path
     }
 
     fn path_of_link(&self, link: &Link) -> Option<String> {

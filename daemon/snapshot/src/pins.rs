@@ -32,6 +32,7 @@ use forerun_types::{Digest, Hasher};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -44,7 +45,7 @@ pub(crate) const SURVEYS_MAX: usize = 1_000_000;
 /// it: twice the coarsest clock that kernels give files their times by.
 const RACY_NANOS: i128 = 20_000_000;
 
-pub(crate) const READS_DOMAIN: &str = "forerun reads v1";
+pub(crate) const READS_DOMAIN: &str = "forerun reads v2";
 
 /// Somebody changed what a step has seen: executed now, it might see something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -270,87 +271,91 @@ impl Reads {
             let view = workspace
                 .as_ref()
                 .map(|workspace| View::new(workspace, &self.origin));
-            self.compute_digest(|node| view.as_ref()?.path(node))
+            let mut known = HashMap::new();
+            self.compute_digest(|node| view.as_ref()?.path_by(&mut known, node))
         })
     }
 
-    fn compute_digest(&self, path: impl Fn(Inode) -> Option<String>) -> Digest {
-        let mut lines: Vec<(String, String)> = Vec::new();
-        let mut line = |node: Inode, name: Option<&str>, text: String| {
-            let path = path(node).unwrap_or_default();
-            let path = name.map_or(path.clone(), |name| name::join(&path, name));
-            lines.push((path, text));
+    fn compute_digest(&self, path: impl FnMut(Inode) -> Option<Rc<str>>) -> Digest {
+        let mut lines = Lines {
+            path,
+            lines: Vec::new(),
         };
         let pins = &self.pins;
         for (dir, names) in &pins.names {
             for (name, answer) in names {
-                let text = answer.map_or("nothing".into(), |(kind, _)| kind.to_string());
-                line(*dir, Some(name), text);
+                let kind = answer.map_or(0, |(kind, _)| kind as u8 + 1);
+                lines.add(*dir, Some(name), "name", &[&[kind]]);
             }
         }
         for (node, version) in &pins.attributes {
-            let Version { size, mode, .. } = version;
-            let size = if version.kind == ObjectKind::Directory {
-                0
-            } else {
-                *size
+            let size = match version.kind {
+                ObjectKind::Directory => 0,
+                _ => version.size,
             };
             let Timestamp { secs, nanos } = version.modified;
-            line(*node, None, format!("{size} {mode:o} {secs}.{nanos}"));
+            let shown = [
+                &size.to_be_bytes()[..],
+                &version.mode.to_be_bytes(),
+                &secs.to_be_bytes(),
+                &nanos.to_be_bytes(),
+            ];
+            lines.add(*node, None, "attributes", &shown);
         }
         for (node, chunks) in &pins.chunks {
             for (index, digest) in &chunks.digests {
-                line(*node, None, format!("chunk {index} {digest}"));
+                lines.add(*node, None, "chunk", &[&index.to_be_bytes(), &digest.0]);
             }
         }
         for (node, seen) in &self.seen {
             if let Some(digest) = seen.digest {
-                line(*node, None, format!("whole {digest}"));
+                lines.add(*node, None, "whole", &[&digest.0]);
             }
         }
         for (node, digest) in &pins.targets {
-            line(*node, None, format!("target {digest}"));
+            lines.add(*node, None, "target", &[&digest.0]);
         }
         for (node, digest) in &pins.listings {
-            line(*node, None, format!("listing {digest}"));
+            lines.add(*node, None, "listing", &[&digest.0]);
         }
         for (node, digest) in &pins.surveys {
-            line(*node, None, format!("survey {digest:?}"));
+            let digest = digest.as_ref().map_or(&[][..], |digest| &digest.0);
+            lines.add(*node, None, "survey", &[digest]);
         }
         for (node, aspect) in &pins.derived {
             let Some(of_origin) = self.origin.get(node) else {
                 continue;
             };
-            let text = match (aspect, &of_origin.body) {
+            match (aspect, &of_origin.body) {
                 (Aspect::Content, Body::File(content)) => match content.digest() {
-                    Ok(digest) => format!("holds {digest}"),
-                    Err(_) => "holds what can not be read any more".into(),
+                    Ok(digest) => lines.add(*node, None, "holds", &[&digest.0]),
+                    Err(_) => lines.add(*node, None, "can not be read any more", &[]),
                 },
                 (Aspect::Target, Body::Symlink(target)) => {
-                    format!("target {}", Digest::of(&**target))
+                    lines.add(*node, None, "target", &[&Digest::of(&**target).0]);
                 }
                 (Aspect::Attributes, Body::File(content)) => {
-                    format!("{} {:?}", content.len(), of_origin.mode)
+                    let mode = of_origin.mode.map_or([0; 5], |mode| {
+                        let [a, b, c, d] = mode.to_be_bytes();
+                        [1, a, b, c, d]
+                    });
+                    let shown = [&content.len().to_be_bytes()[..], &mode];
+                    lines.add(*node, None, "holds attributes", &shown);
                 }
                 (Aspect::Listing, Body::Directory(directory)) => {
-                    let bound = self.bound(directory);
-                    let names = bound.map(|(name, kind)| format!("{name}/{kind:?}"));
-                    format!("bound {}", names.collect::<Vec<_>>().join("\n"))
+                    for (name, kind) in self.bound(directory) {
+                        let kind = kind.map_or(0, |kind| kind as u8 + 1);
+                        lines.add(*node, Some(name), "binds", &[&[kind]]);
+                    }
+                    lines.add(*node, None, "binds no more", &[]);
                 }
-                _ => continue,
-            };
-            line(*node, None, text);
+                _ => {}
+            }
         }
         if let Some((node, name)) = &pins.torn {
-            line(*node, name.as_deref(), "torn".into());
+            lines.add(*node, name.as_deref(), "torn", &[]);
         }
-        lines.sort_by(|(a, x), (b, y)| name::order(a, b).then_with(|| x.cmp(y)));
-        lines
-            .iter()
-            .fold(Hasher::new(READS_DOMAIN), |hasher, (path, line)| {
-                hasher.field(path).field(line)
-            })
-            .finish()
+        lines.digest()
     }
 
     /// The names that a directory of the origin binds, and what they are.
@@ -362,6 +367,36 @@ impl Reads {
             let node = binding.now.and_then(|now| self.origin.get(&now));
             (name.as_ref(), node.map(|node| node.kind().into()))
         })
+    }
+}
+
+/// What was seen, line by line.
+struct Lines<F> {
+    path: F,
+    /// Path, what of it, and the answer.
+    lines: Vec<(Rc<str>, &'static str, Vec<u8>)>,
+}
+
+impl<F: FnMut(Inode) -> Option<Rc<str>>> Lines<F> {
+    /// An answer of a fixed length, of a node or of a name in it.
+    fn add(&mut self, node: Inode, name: Option<&str>, what: &'static str, answer: &[&[u8]]) {
+        let path = (self.path)(node).unwrap_or_default();
+        let path = match name {
+            Some(name) => name::join(&path, name).into(),
+            None => path,
+        };
+        self.lines.push((path, what, answer.concat()));
+    }
+
+    fn digest(mut self) -> Digest {
+        self.lines.sort_unstable();
+        let hasher = self
+            .lines
+            .iter()
+            .fold(Hasher::new(READS_DOMAIN), |hasher, (path, what, answer)| {
+                hasher.field(&**path).field(what).field(answer)
+            });
+        hasher.finish()
     }
 }
 

@@ -276,7 +276,7 @@ impl Inner {
         })
     }
 
-    /// Opens a file for reading; `None` if too many are open.
+    /// Opens a file for reading, where one was just seen; `None` if too many are open.
     pub(crate) fn open(&self, entry: Inode) -> Result<Option<OpenFile>, FsError> {
         self.at(entry, |base, path| base.open(path))
     }

@@ -1,7 +1,7 @@
 //! Operations on what a node holds: bytes, link target, times.
 
 use super::{Branch, FsError};
-use crate::base::{Glance, OpenFile};
+use crate::base::Glance;
 use crate::content::CHUNK_BYTES;
 use crate::node::{Body, Inode, Node, NodeKind, Times};
 use crate::pins::Aspect;
@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 /// Longest file, as `off_t` has it.
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+
+/// How often a read is tried again when the file grows under it.
+const GROWTH_ATTEMPTS: usize = 3;
 
 impl Branch {
     /// Reads at an offset; fewer bytes than asked for only at the end of the file.
@@ -180,16 +183,13 @@ impl Branch {
         Ok(())
     }
 
-    /// What a base object is now.
-    pub(super) fn glance(&mut self, node: Inode) -> Result<Glance, FsError> {
-        match self.opened(node) {
-            Some(opened) => opened.glance(),
+    /// What a base object is; an open file as it was when it was opened, or read last.
+    pub(super) fn glance(&self, node: Inode) -> Result<Glance, FsError> {
+        let opened = self.holds.get(&node).and_then(|hold| hold.file.as_ref());
+        match opened {
+            Some(opened) => Ok(opened.glance()),
             None => Ok(Glance::of(&self.workspace.inner.stat(node)?)),
         }
-    }
-
-    fn opened(&mut self, file: Inode) -> Option<&mut OpenFile> {
-        self.holds.get_mut(&file)?.file.as_mut()
     }
 
     fn read_now(
@@ -198,7 +198,11 @@ impl Branch {
         offset: u64,
         buf: &mut [u8],
     ) -> Result<(usize, Version), FsError> {
-        match self.opened(file) {
+        let opened = self
+            .holds
+            .get_mut(&file)
+            .and_then(|hold| hold.file.as_mut());
+        match opened {
             Some(opened) => opened.read(offset, buf),
             None => self.workspace.inner.read(file, offset, buf),
         }
@@ -215,27 +219,34 @@ impl Branch {
                 return Ok(count);
             }
         }
-        // Never more than the file has, whatever was asked for.
-        let size = match self.opened(file) {
-            Some(opened) => opened.size(),
-            None => self.glance(file)?.version.size,
-        };
-        let start = wanted.start * CHUNK_BYTES;
-        let last = wanted.end.min(size / CHUNK_BYTES + 1).max(wanted.start + 1);
-        let wanted = wanted.start..last;
-        if offset == start && (end > size || end.is_multiple_of(CHUNK_BYTES)) {
-            // Whole chunks were asked for.
-            let (count, version) = self.read_now(file, offset, buf)?;
-            self.pin_chunks(file, version, wanted, &buf[..count]);
-            return Ok(count);
+        for _ in 0..GROWTH_ATTEMPTS {
+            // Never more than the file has, whatever was asked for.
+            let size = self.glance(file)?.version.size;
+            let start = wanted.start * CHUNK_BYTES;
+            let last = wanted.end.min(size / CHUNK_BYTES + 1);
+            let chunks = wanted.start..last.max(wanted.start + 1);
+            let most = (chunks.end - chunks.start) * CHUNK_BYTES;
+            let (told, version) = if offset == start && (end > size || end % CHUNK_BYTES == 0) {
+                // Whole chunks were asked for.
+                let most = buf.len().min(most as usize);
+                let (count, version) = self.read_now(file, offset, &mut buf[..most])?;
+                self.pin_chunks(file, version, chunks, &buf[..count]);
+                (count, version)
+            } else {
+                let mut bytes = vec![0; most as usize];
+                let (count, version) = self.read_now(file, start, &mut bytes)?;
+                self.pin_chunks(file, version, chunks, &bytes[..count]);
+                let skipped = (offset - start) as usize;
+                let told = count.saturating_sub(skipped).min(buf.len());
+                buf[..told].copy_from_slice(&bytes[skipped..skipped + told]);
+                (told, version)
+            };
+            // Short of what was asked for it may only be at the end.
+            if told == buf.len() || version.size <= size {
+                return Ok(told);
+            }
         }
-        let mut chunks = vec![0; ((wanted.end - wanted.start) * CHUNK_BYTES) as usize];
-        let (count, version) = self.read_now(file, start, &mut chunks)?;
-        self.pin_chunks(file, version, wanted, &chunks[..count]);
-        let skipped = (offset - start) as usize;
-        let told = count.saturating_sub(skipped).min(buf.len());
-        buf[..told].copy_from_slice(&chunks[skipped..skipped + told]);
-        Ok(told)
+        Err(FsError::Changed)
     }
 
     /// Pins chunks that were read: `bytes` reach as far as they or the file do.
@@ -250,7 +261,7 @@ impl Branch {
         }
     }
 
-    fn file_len(&mut self, file: Inode) -> Result<u64, FsError> {
+    fn file_len(&self, file: Inode) -> Result<u64, FsError> {
         if let Some(Body::File(content)) = self.node(file).map(|node| &node.body) {
             return Ok(content.len());
         }

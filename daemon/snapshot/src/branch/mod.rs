@@ -178,7 +178,7 @@ impl Branch {
 
     /// As [`Branch::metadata`], with the version that it was taken from, if that is of the
     /// base; nothing is told, so nothing is pinned.
-    fn attributes(&mut self, node: Inode) -> Result<(Metadata, Option<Version>), FsError> {
+    fn attributes(&self, node: Inode) -> Result<(Metadata, Option<Version>), FsError> {
         let is_of_base = self
             .node(node)
             .is_none_or(|node| matches!(node.body, Body::BaseFile));
@@ -383,7 +383,6 @@ impl Branch {
         if fresh == Fresh::No
             && let Some((node, kind)) = self.listed(dir, name)
         {
-            self.pins.name(dir, name, Some((kind.into(), node)));
             let found = None;
             return Ok(Some(Step { node, kind, found }));
         }

@@ -49,9 +49,16 @@ pub(super) struct Paths {
 /// What a base directory had when it was listed.
 struct Listing {
     /// In order of the names.
-    entries: Vec<(String, ObjectKind)>,
+    entries: Vec<Listed>,
     /// Moves of base entries until then.
     moves: u64,
+}
+
+struct Listed {
+    name: String,
+    kind: ObjectKind,
+    /// Its entry, once it was looked up.
+    node: Option<Inode>,
 }
 
 /// Whether what was listed will do for an answer.
@@ -107,6 +114,12 @@ impl Paths {
         let listed = self.listed + entries.len();
         if listed <= LISTED_MAX {
             self.listed = listed;
+            let entries = entries.into_iter().map(|(name, kind)| Listed {
+                name,
+                kind,
+                node: None,
+            });
+            let entries = entries.collect();
             let old = self.listings.insert(dir, Listing { entries, moves });
             self.listed -= old.map_or(0, |old| old.entries.len());
         }
@@ -172,20 +185,26 @@ impl Branch {
     }
 
     /// What a name was listed as, if its directory was listed.
-    pub(super) fn listed(&self, dir: Inode, name: &str) -> Option<(Inode, NodeKind)> {
-        let listing = self.paths.listings.get(&dir)?;
+    pub(super) fn listed(&mut self, dir: Inode, name: &str) -> Option<(Inode, NodeKind)> {
+        let listing = self.paths.listings.get_mut(&dir)?;
         let entries = &self.workspace.inner.entries;
         if listing.moves != entries.moves() || self.pins.is_full() {
             return None;
         }
-        let found = listing
-            .entries
-            .binary_search_by(|(listed, _)| (**listed).cmp(name));
-        let (_, kind) = &listing.entries[found.ok()?];
+        let entry = listing.entries.binary_search_by(|it| (*it.name).cmp(name));
+        let entry = &mut listing.entries[entry.ok()?];
+        let kind = node_kind(entry.kind).ok()?;
+        if let Some(node) = entry.node {
+            return Some((node, kind));
+        }
         let node = entries.intern(dir, name);
         // Of one that may have other names, the name alone does not tell which it is.
-        let is_one = !entries.has_several(node);
-        is_one.then_some((node, node_kind(*kind).ok()?))
+        if entries.has_several(node) {
+            return None;
+        }
+        entry.node = Some(node);
+        self.pins.name(dir, name, Some((entry.kind, node)));
+        Some((node, kind))
     }
 
     /// Remembers an answer that the base gave, and that is pinned.

@@ -145,3 +145,24 @@ fn a_listing_says_nothing_of_what_a_commit_moved() {
     let found = reader.lookup(dir, "file");
     assert!(matches!(found, Err(FsError::NotFound)), "{found:?}");
 }
+
+#[test]
+fn a_file_that_grows_after_it_was_opened_is_read_to_its_end() {
+    let scratch = Scratch::new();
+    scratch.write("d/file", "short");
+    let workspace = scratch.open();
+    let mut branch = workspace.snapshot().branch();
+    let file = open(&mut branch, "d", "file").expect("opens");
+    let long = "x".repeat(200_000);
+    scratch.write("d/file", &long);
+    let mut buffer = vec![0; 300_000];
+    let count = branch.read(file, 0, &mut buffer).expect("reads");
+    assert_eq!(count, long.len());
+    let (_, delta) = branch.freeze().expect("freezes");
+    scratch.write("d/file", &long[..100_000]);
+    let cut = workspace.validate(&delta);
+    assert!(
+        matches!(cut, Err(CommitError::Stale(_))),
+        "all of it is pinned"
+    );
+}
