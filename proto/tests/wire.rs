@@ -269,6 +269,14 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             commit: any::<u64>().prop_map(CommitId),
             changed: changed()
         }),
+        kind!(Suggested {
+            step: step(),
+            text: text()
+        }),
+        kind!(Backtracked {
+            step: step(),
+            generation: any::<u32>()
+        }),
         kind!(Stalled {
             step: step(),
             reason: text(),

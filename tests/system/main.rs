@@ -10,6 +10,7 @@ mod isolation;
 mod kill;
 mod resilience;
 mod stale;
+mod steering;
 mod support;
 mod tokens;
 mod tools;

@@ -91,8 +91,19 @@ pub(crate) enum Command {
     Pause { session: SessionId },
     /// Go on after `pause`
     Resume { session: SessionId },
+    /// Say something to the agents: they are asked again with it, from the next undecided
+    /// step on
+    Suggest { session: SessionId, text: String },
+    /// Go back to a step: it and all after it are undone, and it is decided anew, by you or
+    /// by the agents with what you suggest
+    Backtrack(BacktrackArgs),
     /// End a session; what is verified is kept
-    Stop { session: SessionId },
+    Stop {
+        session: SessionId,
+        /// Take it back, newest step first; what you changed since is left alone
+        #[arg(long)]
+        undo: bool,
+    },
     /// Sessions: list, show, diff, commit, discard, undo, redo
     #[command(subcommand)]
     Session(SessionCommand),
@@ -124,6 +135,23 @@ pub(crate) struct SeenArgs {
     /// The proposal or answer that you saw
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Option<NodeId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BacktrackArgs {
+    pub(crate) session: SessionId,
+    pub(crate) step: u32,
+    /// The tool that you decide the step with
+    #[arg(required_unless_present = "suggest")]
+    pub(crate) tool: Option<String>,
+    /// Its arguments, as JSON
+    #[arg(default_value = "{}")]
+    pub(crate) arguments: String,
+    /// Leave the step to the agents, and say this to them
+    #[arg(long, value_name = "TEXT", conflicts_with = "tool")]
+    pub(crate) suggest: Option<String>,
+    #[command(flatten)]
+    pub(crate) seen: SeenArgs,
 }
 
 #[derive(Debug, Args)]

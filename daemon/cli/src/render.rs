@@ -103,6 +103,13 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
             "{step:>3}     the plan asks: {} (forerun answer)",
             excerpt(question)
         )),
+        EventKind::Suggested { step, text } => style.warn(&format!(
+            "{step:>3}  u  you said: {}",
+            excerpt(text)
+        )),
+        EventKind::Backtracked { step, .. } => style.warn(&format!(
+            "{step:>3}  u  you went back; it is decided anew"
+        )),
         EventKind::Stalled { step, reason, hint } => {
             let hint = if hint.is_empty() {
                 String::new()

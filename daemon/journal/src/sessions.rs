@@ -197,11 +197,26 @@ impl Journal {
     /// # Errors
     /// If there is no such session, or the journal can not be written.
     pub fn drop_deltas(&self, session: &SessionId) -> Result<(), JournalError> {
+        self.drop_deltas_from(session, StepIndex(0))
+    }
+
+    /// Forgets the deltas of a step and of those after it.
+    ///
+    /// # Errors
+    /// If there is no such session, or the journal can not be written.
+    pub fn drop_deltas_from(
+        &self,
+        session: &SessionId,
+        from: StepIndex,
+    ) -> Result<(), JournalError> {
         let session = session.clone();
         self.write(move |savepoint| {
             let number = session_row(savepoint, &session)?.number;
             savepoint
-                .execute("DELETE FROM deltas WHERE session = ?1", [number])
+                .execute(
+                    "DELETE FROM deltas WHERE session = ?1 AND step >= ?2",
+                    params![number, from.0],
+                )
                 .map(drop)
                 .map_err(JournalError::database("drop the deltas"))
         })

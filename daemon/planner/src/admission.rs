@@ -18,8 +18,13 @@ pub struct Admission {
     pub paused: bool,
     /// The session waits for its owner.
     pub stalled: bool,
+    /// A backtrack waits for steps to be undone.
+    pub backtracking: bool,
     /// The first step that is not verified.
     pub unverified: StepIndex,
+    /// The lowest undecided step, or the next one if all are decided; `None` if the plan
+    /// is decided to its end.
+    pub undecided: Option<StepIndex>,
     /// The steps that are not verified, from `unverified` on without gaps.
     pub steps: Vec<StepFacts>,
 }
@@ -66,7 +71,19 @@ impl Admission {
         if self.stopping {
             return Err(Refusal::Stopping);
         }
+        let goes_on = matches!(
+            interrupt,
+            Interrupt::Stop | Interrupt::Pause | Interrupt::Resume
+        );
+        if self.backtracking && !goes_on {
+            return Err(Refusal::Backtracking);
+        }
         match interrupt {
+            Interrupt::Suggest { step, .. } => match self.undecided {
+                None => Err(Refusal::NothingUndecided),
+                Some(undecided) => require(*step == undecided, Refusal::Changed { step: *step }),
+            },
+            Interrupt::Backtrack { step, seen, .. } => self.backtrack(*step, *seen),
             Interrupt::Claim { step, seen, .. } | Interrupt::Replace { step, seen, .. } => {
                 self.open_step(*step)?.seen(*step, *seen)
             }
@@ -86,6 +103,17 @@ impl Admission {
     pub fn step(&self, step: StepIndex) -> Option<&StepFacts> {
         let offset = step.0.checked_sub(self.unverified.0)?;
         self.steps.get(usize::try_from(offset).ok()?)
+    }
+
+    /// To go back to a step it has to be there, or to have been.
+    fn backtrack(&self, step: StepIndex, seen: Seen) -> Result<(), Refusal> {
+        if step < self.unverified {
+            return Ok(());
+        }
+        match self.step(step) {
+            Some(facts) if facts.phase != StepPhase::Speculative => facts.seen(step, seen),
+            Some(_) | None => Err(Refusal::NotAwaited { step }),
+        }
     }
 
     /// The facts of a step that the user may decide.
@@ -133,7 +161,7 @@ fn require(condition: bool, otherwise: Refusal) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Candidate;
+    use crate::{Candidate, Rehashed};
     use forerun_types::{ActionKey, ActionKind, Digest};
     use proptest::prelude::*;
     use std::time::Duration;
@@ -163,15 +191,21 @@ mod tests {
     }
 
     fn admission() -> impl Strategy<Value = Admission> {
-        let flags = prop::array::uniform4(any::<bool>());
-        (flags, 0..3u32, prop::collection::vec(facts(), 0..4)).prop_map(
-            |([ended, stopping, paused, stalled], first, steps)| Admission {
-                ended,
-                stopping,
-                paused,
-                stalled,
-                unverified: StepIndex(first),
-                steps,
+        let flags = prop::array::uniform5(any::<bool>());
+        let undecided = prop::option::of((0..6u32).prop_map(StepIndex));
+        let steps = prop::collection::vec(facts(), 0..4);
+        (flags, 0..3u32, undecided, steps).prop_map(
+            |([ended, stopping, paused, stalled, backtracking], first, undecided, steps)| {
+                Admission {
+                    ended,
+                    stopping,
+                    paused,
+                    stalled,
+                    backtracking,
+                    unverified: StepIndex(first),
+                    undecided,
+                    steps,
+                }
             },
         )
     }
@@ -183,7 +217,7 @@ mod tests {
             (0..4u64).prop_map(|number| Seen::Node(NodeId(number))),
         ];
         let node = prop::option::of((0..4u64).prop_map(NodeId));
-        (0..8, 0..8u32, seen, node).prop_map(|(kind, step, seen, node)| {
+        (0..10, 0..8u32, seen, node).prop_map(|(kind, step, seen, node)| {
             let step = StepIndex(step);
             match kind {
                 0 => Interrupt::Claim {
@@ -204,6 +238,16 @@ mod tests {
                 4 => Interrupt::Retry,
                 5 => Interrupt::Pause,
                 6 => Interrupt::Resume,
+                7 => Interrupt::Suggest {
+                    step,
+                    prefixes: Rehashed::default(),
+                },
+                8 => Interrupt::Backtrack {
+                    step,
+                    seen,
+                    prefix: prefix(9),
+                    candidate: None,
+                },
                 _ => Interrupt::Stop,
             }
         })
@@ -214,6 +258,8 @@ mod tests {
             Interrupt::Claim { step, .. }
             | Interrupt::Unclaim { step }
             | Interrupt::Replace { step, .. }
+            | Interrupt::Suggest { step, .. }
+            | Interrupt::Backtrack { step, .. }
             | Interrupt::Accept { step, .. } => Some(*step),
             Interrupt::Retry | Interrupt::Pause | Interrupt::Resume | Interrupt::Stop => None,
         }
@@ -230,14 +276,27 @@ mod tests {
             let Ok(()) = admission.check(&interrupt) else { return Ok(()) };
             prop_assert!(!admission.ended && !admission.stopping);
             let Some(step) = named_step(&interrupt) else { return Ok(()) };
+            prop_assert!(!admission.backtracking);
+            match interrupt {
+                Interrupt::Suggest { .. } => {
+                    prop_assert_eq!(Some(step), admission.undecided);
+                    return Ok(());
+                }
+                Interrupt::Backtrack { .. } if step < admission.unverified => return Ok(()),
+                _ => {}
+            }
             let facts = admission.step(step).expect("an unverified step");
             if let Interrupt::Unclaim { .. } = interrupt {
                 prop_assert!(facts.claimed);
+            } else if let Interrupt::Backtrack { .. } = interrupt {
+                prop_assert!(facts.phase != StepPhase::Speculative);
             } else {
                 prop_assert!(matches!(facts.phase, StepPhase::Awaited | StepPhase::InReview));
             }
             match interrupt {
-                Interrupt::Claim { seen, .. } | Interrupt::Replace { seen, .. } => match seen {
+                Interrupt::Claim { seen, .. }
+                | Interrupt::Replace { seen, .. }
+                | Interrupt::Backtrack { seen, .. } => match seen {
                     Seen::Any => {}
                     Seen::Prefix(prefix) => prop_assert_eq!(prefix, facts.prefix),
                     Seen::Node(node) => {

@@ -108,6 +108,12 @@ pub enum Effect {
         /// Its step.
         step: StepIndex,
     },
+    /// Take back what was recorded of verified steps, newest first, and answer with
+    /// [`crate::Input::Undone`]. Nothing else is outstanding meanwhile.
+    Undo {
+        /// The first step that is not to be verified any more.
+        from: StepIndex,
+    },
 }
 
 /// One line of the presented stream (Algorithm 2 of Interactive Speculative Planning, as
@@ -197,12 +203,21 @@ pub enum Presented {
     Paused,
     /// The session goes on after a pause.
     Resumed,
-    /// A recorded `replace` or `accept` can not take effect: what the user saw is gone.
+    /// A recorded `replace` or `accept` can not take effect: what the user saw is gone. Or
+    /// a `backtrack` did not come as far as it should, and the session pauses.
     Refused {
         /// The step.
         step: StepIndex,
         /// Why.
-        reason: &'static str,
+        reason: String,
+    },
+    /// The user went back: this step and all after it are undone, and it is decided anew.
+    Backtracked {
+        /// The first step that is not decided any more.
+        step: StepIndex,
+        /// How often the user went back; what follows belongs to this generation of the
+        /// plan, until the next such line.
+        generation: u32,
     },
     /// The plan ended. No effect follows, except for what another input is answered with.
     Ended {

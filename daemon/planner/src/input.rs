@@ -1,7 +1,9 @@
 //! What the planner is told. Everything that is not pure happened before: actions are
 //! canonical, prefixes are hashed, users are authorised.
 
-use forerun_types::{ActionKey, ActionKind, CallId, Digest, ExecutionId, NodeId, PrefixId, Role};
+use forerun_types::{
+    ActionKey, ActionKind, CallId, Digest, ExecutionId, NodeId, PrefixId, Role, StepIndex,
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -51,6 +53,8 @@ pub enum Input {
         /// What became of it.
         result: RetireResult,
     },
+    /// What [`crate::Effect::Undo`] wanted is done, as far as it can be.
+    Undone(Undone),
     /// Time went by: [`crate::Planner::next_timeout`] is reached.
     Tick,
 }
@@ -117,6 +121,29 @@ pub enum Outcome {
         /// For people.
         reason: String,
     },
+}
+
+/// How far verified steps were taken back, and what a session goes on from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// The first step that is not verified any more. A later one than was wanted, if an
+    /// earlier one can not be taken back.
+    pub first: StepIndex,
+    /// The node of the step before, the last one that is verified.
+    pub node: Option<NodeId>,
+    /// The prefix of the first step.
+    pub next: PrefixId,
+    /// Why it is not what was wanted; for people.
+    pub refused: Option<String>,
+}
+
+/// The prefixes that a suggestion changes, hashed at the edge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehashed {
+    /// The prefix below the last verified step, if it is another one now.
+    pub head: Option<PrefixId>,
+    /// The prefix below each node that has a result and whose prefix is another one now.
+    pub below: Vec<(NodeId, PrefixId)>,
 }
 
 /// What became of a step that was to retire.

@@ -1,6 +1,6 @@
 //! What the user may do to a running session, and how it is refused.
 
-use crate::Candidate;
+use crate::{Candidate, Rehashed};
 use forerun_types::{NodeId, PrefixId, StepIndex};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -41,6 +41,27 @@ pub enum Interrupt {
         /// Which candidate; `None` if there is only one.
         node: Option<NodeId>,
     },
+    /// What the user says joins the prefix from the next undecided step on (rule 6). It
+    /// ends the calls on the prefixes that change, and decides nothing. In a pause it takes
+    /// effect at once, too: an answer on the prefix without it could not be used anyway.
+    Suggest {
+        /// The lowest undecided step, or the next one if all are decided.
+        step: StepIndex,
+        /// The prefixes that it changes.
+        prefixes: Rehashed,
+    },
+    /// Goes back to a step: it and all after it are undone, and it is decided anew. Acts at
+    /// once, in a pause too.
+    Backtrack {
+        /// A verified step, or one that is awaited or decided.
+        step: StepIndex,
+        /// What the user saw; only of a step that is not verified.
+        seen: Seen,
+        /// The step's prefix, with what the user suggests for it.
+        prefix: PrefixId,
+        /// u_i, if the user decides it.
+        candidate: Option<Candidate>,
+    },
     /// A stalled session asks, executes or commits again.
     Retry,
     /// Nothing is launched, decided or retired from now on.
@@ -77,6 +98,12 @@ pub enum Refusal {
     /// A stop was accepted and waits for a commit.
     #[error("the session is stopping: this needs one that is open")]
     Stopping,
+    /// A backtrack was accepted and waits for steps to be undone.
+    #[error("the session goes back: this needs one that has done so")]
+    Backtracking,
+    /// Nothing comes after the last decided step.
+    #[error("the plan is decided to its end: this needs a step that is undecided")]
+    NothingUndecided,
     /// `pause` twice.
     #[error("the session is paused: this needs one that is not")]
     Paused,
@@ -138,6 +165,8 @@ impl Refusal {
         match self {
             Refusal::Ended => "session_ended",
             Refusal::Stopping => "session_stopping",
+            Refusal::Backtracking => "session_backtracking",
+            Refusal::NothingUndecided => "nothing_undecided",
             Refusal::Paused => "session_paused",
             Refusal::NotPaused => "session_not_paused",
             Refusal::NotStalled => "session_not_stalled",
@@ -155,6 +184,8 @@ impl Refusal {
     pub fn needed(&self) -> &'static str {
         match self {
             Refusal::Ended | Refusal::Stopping => "an open session",
+            Refusal::Backtracking => "a session that does not go back",
+            Refusal::NothingUndecided => "an undecided step",
             Refusal::Paused => "a session that is not paused",
             Refusal::NotPaused => "a paused session",
             Refusal::NotStalled => "a stalled session",

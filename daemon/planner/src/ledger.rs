@@ -4,10 +4,11 @@
 //! was given out and is not open belongs to something that ended. Nothing of what ended
 //! has to be kept to recognise a late answer.
 
-use crate::tree::{Call, Node, Run, Slot};
+use crate::tree::{Call, Line, Node, Run, Slot};
 use crate::{Counters, Effect, Presented};
 use forerun_types::{
-    ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, Role, Source, StepIndex,
+    ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role, Source,
+    StepIndex,
 };
 use std::collections::BTreeMap;
 
@@ -206,8 +207,27 @@ impl Ledger {
         self.squash_rival(&mut slot, reason);
         self.unclaim(&mut slot, reason);
         if slot.user.is_some() {
+            let reason = reason.to_owned();
             self.present(Presented::Refused { step, reason });
         }
+    }
+
+    /// The slot's prefix is another one: nothing that was asked on the old one counts
+    /// (rule 6). Its node stays as a candidate, since it runs on the same snapshot.
+    pub(crate) fn change_prefix(
+        &mut self,
+        slot: &mut Slot,
+        prefix: PrefixId,
+        reason: &'static str,
+    ) {
+        for role in [Role::Approximation, Role::Target] {
+            self.end_call(slot, role, AskEnd::Dropped, reason);
+            *line(slot, role) = Line::default();
+        }
+        self.squash_rival(slot, reason);
+        slot.prefix = prefix;
+        slot.answer = None;
+        slot.shown.waiting = false;
     }
 
     /// Forgets T's answer that stood beside the path.
@@ -241,7 +261,7 @@ impl Ledger {
     }
 }
 
-fn line(slot: &mut Slot, role: Role) -> &mut crate::tree::Line {
+fn line(slot: &mut Slot, role: Role) -> &mut Line {
     match role {
         Role::Approximation => &mut slot.approximation,
         Role::Target => &mut slot.target,

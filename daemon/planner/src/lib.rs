@@ -32,7 +32,7 @@ mod window;
 pub use admission::{Admission, StepFacts, StepPhase};
 pub use config::{Config, Window};
 pub use effect::{Effect, EndReason, Presented};
-pub use input::{Candidate, Failure, Input, Outcome, RetireResult};
+pub use input::{Candidate, Failure, Input, Outcome, Rehashed, RetireResult, Undone};
 pub use interrupt::{Interrupt, Refusal, Seen};
 pub use machine::Planner;
 pub use status::{Counters, State, StepView};

@@ -12,6 +12,7 @@
 //! call     (none) ─ask─▶ InFlight ─answer─▶ Answered ─▶ used | dropped
 //!                            └─ cancelled ─▶ dropped;  failed ─▶ failed
 //! session  Running ⇄ Stalled;  Running | Stalled ⇄ Paused;  each ─stop─▶ Stopping ─▶ Ended
+//!          each ─backtrack below the first unverified step─▶ Backtracking ─undone─▶ as before
 //! ```
 //!
 //! How it works: an input or an interrupt is first *recorded* in the tree, then
@@ -41,12 +42,17 @@
 //! observation keeps everything below and executes it again only if the changes differ; another
 //! observation drops all below, decisions included (rule 6).
 //!
+//! A suggestion changes the prefixes of the undecided steps: their calls end, their nodes stay.
+//! A backtrack drops the steps from one on; verified ones are undone first, and until that is
+//! done nothing else is.
+//!
 //! **Invariant:** while paused nothing is launched, decided or retired.
 //! **Invariant:** an undecided step has at most `depth - 1` undecided steps before it.
 //! **Invariant:** at the end every call and every execution is accounted for.
 //!
 //! Deadlines of agents are the server's; it reports them as failures.
 
+mod backtrack;
 mod rules;
 
 use crate::agents::{APPROXIMATION_TRIES, Approximation, TARGET_TRIES, Target};
@@ -56,8 +62,9 @@ use crate::tree::{Call, Node, Observed, Proposal, Review, Run, Tree};
 use crate::window::Guard;
 use crate::{
     Admission, Candidate, Config, Counters, Effect, EndReason, Failure, Input, Interrupt, Outcome,
-    Presented, Refusal, RetireResult, State, StepFacts, StepView,
+    Presented, Refusal, Rehashed, RetireResult, State, StepFacts, StepView,
 };
+use backtrack::Backtrack;
 use forerun_types::{
     ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role, Source,
     StepIndex, Time,
@@ -76,6 +83,7 @@ pub struct Planner {
     target: Target,
     head: Head,
     stall: Option<Stall>,
+    backtrack: Option<Backtrack>,
     stopping: bool,
     ended: bool,
 }
@@ -113,6 +121,8 @@ const MISMATCH: &str = "another answer is the verdict";
 const CHANGED: &str = "the step before it changed";
 const ANSWERED: &str = "the target answered first";
 const BY_USER: &str = "the user decided";
+const SUGGESTED: &str = "the user suggested something";
+const WENT_BACK: &str = "the user went back";
 const STOPPED: &str = "the session was stopped";
 
 impl Planner {
@@ -130,6 +140,7 @@ impl Planner {
                 next: Some(root),
             },
             stall: None,
+            backtrack: None,
             stopping: false,
             ended: false,
             config,
@@ -147,6 +158,7 @@ impl Planner {
             Input::Failed { call, failure } => self.failed(call, failure),
             Input::Executed { execution, outcome } => self.executed(execution, outcome),
             Input::Retired { node, result } => self.retired(node, result),
+            Input::Undone(undone) => self.undone(undone),
             Input::Tick => {}
         }
         self.advance();
@@ -168,6 +180,17 @@ impl Planner {
                 step, candidate, ..
             } => self.choose(step, candidate),
             Interrupt::Accept { step, node } => self.accept(step, node),
+            Interrupt::Suggest { prefixes, .. } => self.suggest(&prefixes),
+            Interrupt::Backtrack {
+                step,
+                prefix,
+                candidate,
+                ..
+            } => self.backtrack(Backtrack {
+                step,
+                prefix,
+                candidate,
+            }),
             Interrupt::Retry => self.retry("retry"),
             Interrupt::Pause => {
                 self.clock.pause();
@@ -186,7 +209,7 @@ impl Planner {
 
     /// When [`Input::Tick`] is due, if nothing comes before. `None`: not at all.
     pub fn next_timeout(&self) -> Option<Time> {
-        if self.ended || self.stopping || self.clock.is_paused() {
+        if self.ended || self.stopping || self.backtrack.is_some() || self.clock.is_paused() {
             return None;
         }
         let now = self.clock.now();
@@ -205,6 +228,9 @@ impl Planner {
         }
         if self.stopping {
             return State::Stopping;
+        }
+        if self.backtrack.is_some() {
+            return State::Backtracking;
         }
         if self.clock.is_paused() {
             return State::Paused;
@@ -264,7 +290,9 @@ impl Planner {
             stopping: self.stopping,
             paused: self.clock.is_paused(),
             stalled: self.stall.is_some(),
+            backtracking: self.backtrack.is_some(),
             unverified: self.tree.first(),
+            undecided: self.undecided(),
             steps: facts
                 .map(|(position, slot)| StepFacts {
                     phase: self.tree.phase(position),
@@ -275,6 +303,17 @@ impl Planner {
                 })
                 .collect(),
         }
+    }
+
+    /// The lowest undecided step, or the next one, if there can be one.
+    fn undecided(&self) -> Option<StepIndex> {
+        let step = self.tree.lowest_step();
+        let before = self.tree.lowest().checked_sub(1);
+        let goes_on = match before.and_then(|before| self.tree.slots()[before].node.as_ref()) {
+            Some(node) => node.candidate.kind != ActionKind::Terminate,
+            None => self.head.next.is_some(),
+        };
+        (goes_on && step.0 < self.config.max_steps).then_some(step)
     }
 
     /// What was counted so far.
@@ -511,6 +550,8 @@ impl Planner {
         if self.stopping {
             self.drop_all(STOPPED);
             self.end(EndReason::Stopped);
+        } else if self.backtrack.is_some() {
+            self.go_back();
         }
     }
 
@@ -532,7 +573,7 @@ impl Planner {
 
     /// The first step waits for the user, who has all attempts before them again.
     fn stall_step(&mut self, id: NodeId, reason: String, hint: String) {
-        if self.stopping {
+        if self.stopping || self.backtrack.is_some() {
             return;
         }
         let Some(slot) = self.tree.slots_mut().first_mut() else {
@@ -584,6 +625,28 @@ impl Planner {
         }
     }
 
+    /// Rule 6: the prefixes of undecided steps are others now.
+    fn suggest(&mut self, prefixes: &Rehashed) {
+        if let Some(prefix) = prefixes.head {
+            self.head.next = Some(prefix);
+        }
+        let mut prefix = self.head.next;
+        for slot in self.tree.slots_mut() {
+            if let Some(prefix) = prefix.filter(|prefix| *prefix != slot.prefix) {
+                debug_assert!(slot.decided.is_none(), "it joins before undecided steps");
+                self.ledger.change_prefix(slot, prefix, SUGGESTED);
+            }
+            let Some(node) = slot.node.as_mut() else {
+                return;
+            };
+            let below = prefixes.below.iter().find(|(id, _)| *id == node.id);
+            if let (Some(result), Some((_, next))) = (node.result.as_mut(), below) {
+                result.next = *next;
+            }
+            prefix = node.result.map(|result| result.next);
+        }
+    }
+
     fn retry(&mut self, reason: &'static str) {
         self.forgive(Role::Target);
         self.stall = None;
@@ -603,13 +666,16 @@ impl Planner {
     }
 
     fn stop(&mut self) {
-        let retiring = self.tree.slots().first().is_some_and(|slot| slot.retiring);
-        if retiring {
+        if self.backtrack.is_some() || self.is_retiring() {
             self.drop_below(0, STOPPED);
             self.stopping = true;
         } else {
             self.drop_all(STOPPED);
             self.end(EndReason::Stopped);
         }
+    }
+
+    fn is_retiring(&self) -> bool {
+        self.tree.slots().first().is_some_and(|slot| slot.retiring)
     }
 }

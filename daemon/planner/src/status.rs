@@ -20,6 +20,8 @@ pub enum State {
         /// What to do about it.
         hint: String,
     },
+    /// Its owner went back; steps are being undone.
+    Backtracking,
     /// Its owner stopped it; a commit that had begun is still awaited.
     Stopping,
     /// The plan ended.
@@ -60,6 +62,8 @@ pub struct Counters {
     pub uncontested: u64,
     /// Decisions of the user.
     pub by_user: u64,
+    /// How often the user went back: the generation of the plan.
+    pub backtracks: u32,
     /// Answers and failures of calls that had ended.
     pub late_answers: u64,
     /// Results of executions that had ended.

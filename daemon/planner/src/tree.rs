@@ -232,6 +232,12 @@ impl Tree {
         Some(self.slots.remove(0))
     }
 
+    /// Steps from `first` on are not verified any more. There must be no slot.
+    pub(crate) fn rewind(&mut self, first: StepIndex) {
+        debug_assert!(self.slots.is_empty() && first.0 <= self.first);
+        self.first = first.0;
+    }
+
     /// How far the step at `position` is.
     pub(crate) fn phase(&self, position: usize) -> StepPhase {
         let slot = &self.slots[position];

@@ -18,7 +18,7 @@ use forerun_journal::{CommitMode, Journal, JournalError, SessionRecord, SessionS
 use forerun_policy::{LoadOptions, PolicySet};
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
 use forerun_snapshot::{IntentState, OpenOptions, Timestamp, Workspace};
-use forerun_types::{Digest, EventKind, SessionId, Time};
+use forerun_types::{Digest, EventKind, SessionId, Time, Undone};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -285,14 +285,41 @@ impl Daemon {
             let said = |what: &dyn Fn(&EventKind) -> bool| events.iter().any(|e| what(&e.kind));
             // Of a workspace that can not be opened now, nobody knows.
             let is_in = !matches!(commit_state, None | Some(IntentState::Failed));
-            if record.commit != CommitMode::Step || undoes.is_some() || !is_in {
+            if record.commit != CommitMode::Step || !is_in {
                 continue;
             }
-            let verified = |kind: &EventKind| match kind {
-                EventKind::Verified { step: known, .. } => *known == step,
+            if let Some(undoes) = undoes {
+                // The owner went back, and the daemon died before it could say how far.
+                let undone = |kind: &EventKind| match kind {
+                    EventKind::Undone(known) => known.commit == Some(commit),
+                    _ => false,
+                };
+                if !said(&undone) {
+                    let undone = Undone {
+                        step,
+                        undoes,
+                        redo: false,
+                        commit: Some(commit),
+                        changed: Vec::new(),
+                        left: Vec::new(),
+                    };
+                    missing.push((at, EventKind::Undone(undone)));
+                }
+                continue;
+            }
+            // What was verified before the owner went back is not any more.
+            let since = events.iter().rposition(|event| match event.kind {
+                EventKind::Backtracked { step: to, .. } => to <= step,
                 _ => false,
-            };
-            if !said(&verified) {
+            });
+            let verified = events[since.unwrap_or(0)..]
+                .iter()
+                .any(|event| match event.kind {
+                    EventKind::Verified { step: known, .. } => known == step,
+                    _ => false,
+                });
+            let undone = commit_state == Some(IntentState::Undone);
+            if !verified && !undone {
                 let decided = events.iter().rev().find_map(|event| match event.kind {
                     EventKind::Decided {
                         step: known, node, ..

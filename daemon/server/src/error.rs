@@ -94,9 +94,9 @@ impl RequestError {
             RequestError::Interrupt(InterruptError::Refused { .. }) => {
                 (Code::FailedPrecondition, reason::INTERRUPT_REFUSED)
             }
-            RequestError::Interrupt(InterruptError::InvalidAction(_)) => {
-                (Code::InvalidArgument, reason::REQUEST_INVALID)
-            }
+            RequestError::Interrupt(
+                InterruptError::InvalidAction(_) | InterruptError::InvalidSuggestion(_),
+            ) => (Code::InvalidArgument, reason::REQUEST_INVALID),
             RequestError::Interrupt(InterruptError::Ended) => {
                 (Code::FailedPrecondition, reason::SESSION_OVER)
             }

@@ -270,6 +270,11 @@ pub enum EventKind {
         commit: CommitId,
         changed: Vec<PathChange>,
     },
+    /// The owner said something; it is part of the prefix from this step on.
+    Suggested { step: StepIndex, text: String },
+    /// The owner went back: this step and all after it are undone, and it is decided anew.
+    /// What follows belongs to this generation of the plan, until the next such event.
+    Backtracked { step: StepIndex, generation: u32 },
     /// The session waits for its owner. `retry` asks again.
     Stalled {
         step: StepIndex,
@@ -290,7 +295,8 @@ pub enum EventKind {
         answer: Option<String>,
         steps: u32,
     },
-    /// With `commit = session`: what became of the changes.
+    /// What became of the changes: `committed`, `discarded`, or `undone` by a stop that was
+    /// to undo them.
     Finished {
         outcome: String,
         commit: Option<CommitId>,

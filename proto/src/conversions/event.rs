@@ -275,6 +275,13 @@ impl From<EventKind> for Kind {
                 commit: commit.to_string(),
                 changed: changed.into_iter().map(Into::into).collect(),
             }),
+            EventKind::Suggested { step, text } => {
+                Kind::Suggested(wire::Suggested { step: step.0, text })
+            }
+            EventKind::Backtracked { step, generation } => Kind::Backtracked(wire::Backtracked {
+                step: step.0,
+                generation,
+            }),
             EventKind::Stalled { step, reason, hint } => Kind::Stalled(wire::Stalled {
                 step: step.0,
                 reason,
@@ -352,6 +359,14 @@ impl TryFrom<Kind> for EventKind {
             Kind::Question(event) => question(event).at("question"),
             Kind::Verified(event) => verified(event).at("verified"),
             Kind::Committed(event) => committed(event).at("committed"),
+            Kind::Suggested(event) => Ok(EventKind::Suggested {
+                step: StepIndex(event.step),
+                text: event.text,
+            }),
+            Kind::Backtracked(event) => Ok(EventKind::Backtracked {
+                step: StepIndex(event.step),
+                generation: event.generation,
+            }),
             Kind::Stalled(event) => Ok(EventKind::Stalled {
                 step: StepIndex(event.step),
                 reason: event.reason,

@@ -48,7 +48,7 @@ pub use info::{
     AttachedAgent, CommitMode, Counts, Finish, Finished, SessionInfo, SessionState, Timings, Window,
 };
 pub use open::SessionBuilder;
-pub use session::{Session, Tokens};
+pub use session::{Anew, Session, TakenBack, Tokens};
 pub use tools::{AddTool, Added, Called, Tools};
 pub use watch::Events;
 

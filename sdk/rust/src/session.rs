@@ -12,7 +12,9 @@ use forerun_proto::v1;
 use forerun_proto::v1::session_service_client::SessionServiceClient;
 use forerun_proto::v1::session_service_interrupt_request as wire;
 use forerun_proto::v1::session_service_interrupt_request::Interrupt;
-use forerun_types::{Action, FileDiff, NodeId, Role, SessionId, StepIndex, Undone, View};
+use forerun_types::{
+    Action, EventKind, FileDiff, NodeId, Role, SessionId, StepIndex, Undone, View,
+};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +54,24 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens").finish_non_exhaustive()
     }
+}
+
+/// What [`Session::stop_and_undo`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TakenBack {
+    /// What became of each commit, newest first.
+    pub undone: Vec<Undone>,
+    /// Why those before the last of these are still in the workspace, if they are.
+    pub refused: Option<String>,
+}
+
+/// How a step that one goes back to is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Anew {
+    /// By the caller, with this action.
+    Action(Action),
+    /// By the agents, who see this.
+    Suggestion(String),
 }
 
 /// One session. Clones are the same session.
@@ -349,7 +369,64 @@ impl Session {
     /// # Errors
     /// If the plan has ended.
     pub async fn stop(&self) -> Result<u64> {
-        self.interrupt(Interrupt::Stop(wire::Stop {})).await
+        self.interrupt(Interrupt::Stop(wire::Stop { undo: false }))
+            .await
+    }
+
+    /// Ends the plan and takes its verified steps back, newest first; returns what that
+    /// did, once it is done. What somebody changed since is left alone.
+    ///
+    /// # Errors
+    /// If the plan has ended, or the daemon can not be reached.
+    pub async fn stop_and_undo(&self) -> Result<TakenBack> {
+        let stop = wire::Stop { undo: true };
+        let after = self.interrupt(Interrupt::Stop(stop)).await?;
+        let mut events = self.watch_from(View::Presented, after, true);
+        let mut taken_back = TakenBack::default();
+        while let Some(event) = events.next().await {
+            match event?.kind {
+                EventKind::Undone(undone) => taken_back.undone.push(undone),
+                EventKind::Refused { reason, .. } => taken_back.refused = Some(reason),
+                kind if kind.is_last() => break,
+                _ => {}
+            }
+        }
+        Ok(taken_back)
+    }
+
+    /// Says something that becomes part of what agents are asked on, from the next
+    /// undecided step on. They are asked again; candidates that are there stay.
+    ///
+    /// # Errors
+    /// If nothing is left to decide, or the text is empty or too long.
+    pub async fn suggest(&self, text: impl Into<String>) -> Result<u64> {
+        let text = text.into();
+        self.interrupt(Interrupt::Suggest(wire::Suggest { text }))
+            .await
+    }
+
+    /// Goes back to a step, verified or not, if it still is what was `seen`: it and all
+    /// after it are undone, and it is decided anew. The event `backtracked` says when that
+    /// is done, and events `undone` before it what was taken back and what was not.
+    ///
+    /// # Errors
+    /// If there is no such step yet, it is not what was `seen` any more, or the plan has
+    /// ended.
+    pub async fn backtrack(
+        &self,
+        step: impl Into<StepIndex>,
+        seen: Seen,
+        anew: Anew,
+    ) -> Result<u64> {
+        self.interrupt(Interrupt::Backtrack(wire::Backtrack {
+            step: step.into().0,
+            seen: seen.into(),
+            anew: Some(match anew {
+                Anew::Action(action) => wire::backtrack::Anew::Action(action.into()),
+                Anew::Suggestion(text) => wire::backtrack::Anew::Suggestion(text),
+            }),
+        }))
+        .await
     }
 
     /// Interrupts, and returns the position of the log at which it had taken effect.

@@ -1,10 +1,11 @@
 //! Interrupts from a second terminal: claim, replace, accept and the rest.
 
 use super::owned;
+use super::session::{left_alone, print_undone};
 use crate::args::{Command, Global, SeenArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
-use forerun_sdk::Seen;
+use forerun_sdk::{Anew, Seen};
 use forerun_types::{Action, SessionId, StepIndex};
 use std::time::Duration;
 
@@ -14,6 +15,13 @@ pub(crate) async fn interrupt(
     output: Output,
     command: Command,
 ) -> Result<(), Failure> {
+    if let Command::Stop {
+        session,
+        undo: true,
+    } = &command
+    {
+        return stop_and_undo(global, output, session).await;
+    }
     let (session, sequence) = carry_out(global, command).await?;
     if output.json {
         output.value(&serde_json::json!({ "session": session.to_string(), "sequence": sequence }));
@@ -28,6 +36,10 @@ async fn carry_out(global: &Global, command: Command) -> Result<(SessionId, u64)
         Command::Replace {
             tool, arguments, ..
         } => Some(parse(tool, arguments)?),
+        Command::Backtrack(args) => match &args.tool {
+            Some(tool) => Some(parse(tool, &args.arguments)?),
+            None => None,
+        },
         _ => None,
     };
     let session = owned(global, &id).await?;
@@ -53,10 +65,32 @@ async fn carry_out(global: &Global, command: Command) -> Result<(SessionId, u64)
         Command::Retry { .. } => session.retry().await?,
         Command::Pause { .. } => session.pause().await?,
         Command::Resume { .. } => session.resume().await?,
+        Command::Suggest { text, .. } => session.suggest(text).await?,
+        Command::Backtrack(args) => {
+            let anew = match (action, args.suggest) {
+                (Some(action), _) => Anew::Action(action),
+                (None, Some(text)) => Anew::Suggestion(text),
+                (None, None) => return Err(no_interrupt()),
+            };
+            let step = StepIndex(args.step);
+            session.backtrack(step, seen_of(&args.seen), anew).await?
+        }
         Command::Stop { .. } => session.stop().await?,
         _ => return Err(no_interrupt()),
     };
     Ok((id, sequence))
+}
+
+/// Stops, waits until everything is taken back, and says what was and what was not.
+async fn stop_and_undo(global: &Global, output: Output, id: &SessionId) -> Result<(), Failure> {
+    let taken_back = owned(global, id).await?.stop_and_undo().await?;
+    print_undone(output, &taken_back.undone);
+    if let Some(reason) = taken_back.refused {
+        let message = format!("the session was stopped, and not all of it was undone: {reason}");
+        let hint = format!("`forerun session undo {id}` tries again");
+        return Err(Failure::new(Exit::Failed, "NOT_UNDONE", message).hint(hint));
+    }
+    left_alone(&taken_back.undone)
 }
 
 fn session_of(command: &Command) -> Result<SessionId, Failure> {
@@ -69,7 +103,9 @@ fn session_of(command: &Command) -> Result<SessionId, Failure> {
         | Command::Retry { session }
         | Command::Pause { session }
         | Command::Resume { session }
-        | Command::Stop { session } => Ok(session.clone()),
+        | Command::Suggest { session, .. }
+        | Command::Stop { session, .. } => Ok(session.clone()),
+        Command::Backtrack(args) => Ok(args.session.clone()),
         _ => Err(no_interrupt()),
     }
 }

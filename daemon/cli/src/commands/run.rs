@@ -10,7 +10,7 @@ use crate::example::{self, Example};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::style::visible;
-use forerun_sdk::{CommitMode, Finish, Forerun, Session, SessionInfo, Window};
+use forerun_sdk::{CommitMode, Finish, Forerun, Session, SessionInfo, SessionState, Window};
 use forerun_types::{EventKind, FileDiff, Role, View};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
@@ -42,6 +42,8 @@ struct Ended {
     diff: Vec<FileDiff>,
     /// SIGINT stopped it.
     interrupted: bool,
+    /// It was stopped, and nothing of it is left.
+    taken_back: bool,
 }
 
 pub(crate) async fn run(
@@ -195,16 +197,21 @@ async fn execute(
         session.id()
     ));
     let _agents = start_agents(global, daemon, &session, plan)?;
-    let interrupted = follow(output, &session).await?;
+    let (interrupted, undone) = follow(output, &session).await?;
     let info = session.info().await?;
+    let taken_back = match plan.commit {
+        CommitMode::Step => undone && info.counts.committed == 0,
+        CommitMode::Session => info.state == SessionState::Finished,
+    };
     let diff = match plan.commit {
         CommitMode::Session => session.diff().await?,
         CommitMode::Step => Vec::new(),
     };
     Ok(Ended {
         session,
-        info,
+        taken_back,
         diff,
+        info,
         interrupted,
     })
 }
@@ -257,13 +264,14 @@ fn start_agents(
 
 /// Shows the stream until the plan ends. The first SIGINT stops the plan and keeps what
 /// is verified; the second ends the program. A reader that went away stops it as well:
-/// nothing is decided unseen.
-async fn follow(output: Output, session: &Session) -> Result<bool, Failure> {
+/// nothing is decided unseen. Whether SIGINT stopped it, and whether something was undone.
+async fn follow(output: Output, session: &Session) -> Result<(bool, bool), Failure> {
     let failed = |error| Failure::io("SIGINT can not be handled", &error);
     // Listens from here on: a signal that comes between two events is not lost.
     let mut sigint = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut events = session.watch(View::Presented);
     let mut interrupted = false;
+    let mut undone = false;
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -279,15 +287,17 @@ async fn follow(output: Output, session: &Session) -> Result<bool, Failure> {
             }
         };
         let Some(event) = event.transpose()? else {
-            return Ok(interrupted);
+            return Ok((interrupted, undone));
         };
         show(output, &event);
         if output.reader_is_gone() && !interrupted {
             interrupted = true;
             session.stop().await?;
         }
-        if matches!(event.kind, EventKind::Ended { .. }) {
-            return Ok(interrupted);
+        match event.kind {
+            EventKind::Undone(_) => undone = true,
+            EventKind::Ended { .. } => return Ok((interrupted, undone)),
+            _ => {}
         }
     }
 }
@@ -333,7 +343,9 @@ fn report(output: Output, ended: &Ended) {
         counts.approximation_calls,
     ));
     let id = &info.id;
-    if info.commit == CommitMode::Session {
+    if ended.taken_back {
+        output.line("its changes were taken back");
+    } else if info.commit == CommitMode::Session {
         output.line(&format!(
             "nothing is in {} yet:\n  forerun session commit {id}    writes it, all or nothing\n  forerun session discard {id}   drops it",
             info.workspace.display()

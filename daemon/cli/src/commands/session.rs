@@ -7,7 +7,7 @@ use crate::output::Output;
 use crate::render;
 use crate::style::{Style, visible};
 use forerun_sdk::{CommitMode, Finish, SessionInfo, SessionState};
-use forerun_types::{ChangeKind, FileDiff, StepIndex};
+use forerun_types::{ChangeKind, FileDiff, StepIndex, Undone};
 
 pub(crate) async fn session(
     global: &Global,
@@ -59,21 +59,34 @@ async fn undo(global: &Global, output: Output, args: UndoArgs, redo: bool) -> Re
         false => session.undo(from, args.force).await?,
         true => session.redo(from, args.force).await?,
     };
-    for undone in &undone {
+    print_undone(output, &undone);
+    if args.force {
+        return Ok(());
+    }
+    left_alone(&undone)
+}
+
+/// What an undo or a redo did, a line a step.
+pub(super) fn print_undone(output: Output, undone: &[Undone]) {
+    for undone in undone {
         if output.json {
             output.value(undone);
         } else {
             output.line(&render::undone(undone, output.style));
         }
     }
+}
+
+/// An undo that left something alone did not do what was wanted.
+pub(super) fn left_alone(undone: &[Undone]) -> Result<(), Failure> {
     let left = undone.iter().map(|undone| undone.left.len()).sum::<usize>();
-    if left > 0 && !args.force {
-        let paths = if left == 1 { "path was" } else { "paths were" };
-        let message = format!("{left} {paths} left alone");
-        return Err(Failure::new(Exit::Failed, "LEFT_ALONE", message)
-            .hint("`--force` takes back what was changed since, too"));
+    if left == 0 {
+        return Ok(());
     }
-    Ok(())
+    let paths = if left == 1 { "path was" } else { "paths were" };
+    let message = format!("{left} {paths} left alone");
+    Err(Failure::new(Exit::Failed, "LEFT_ALONE", message)
+        .hint("`forerun session undo --force` takes back what was changed since, too"))
 }
 
 async fn finish(

@@ -12,7 +12,7 @@ use forerun_types::{ActionKind, AskEnd, PrefixId, Role, Source, StepIndex};
 
 impl Planner {
     pub(super) fn advance(&mut self) {
-        if self.ended || self.stopping || self.clock.is_paused() {
+        if self.ended || self.stopping || self.backtrack.is_some() || self.clock.is_paused() {
             return;
         }
         let now = self.clock.now();
@@ -198,6 +198,7 @@ impl Planner {
         };
         self.ended = true;
         self.stall = None;
+        self.backtrack = None;
         self.ledger.present(Presented::Ended {
             reason,
             node: self.head.node,

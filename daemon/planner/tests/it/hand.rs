@@ -2,7 +2,7 @@
 //! Commits are answered at once unless a test holds them.
 
 use crate::monitor::Monitor;
-use crate::sim::{action, below, outcome, root};
+use crate::sim::{action, below, outcome, root, said};
 use forerun_planner::{
     Config, Effect, Failure, Input, Interrupt, Outcome, Planner, Presented, Refusal, RetireResult,
     Seen, StepView, Window,
@@ -20,6 +20,8 @@ pub(crate) struct Hand {
     pub(crate) now: u64,
     /// Commits wait for [`Hand::committed`].
     pub(crate) hold_commits: bool,
+    /// How many steps stay when the user goes back.
+    pub(crate) undo_keeps: u32,
     /// The effects of the last thing that a test did, and of what followed at once.
     pub(crate) last: Vec<Effect>,
 }
@@ -55,6 +57,7 @@ impl Hand {
             monitor: Monitor::new(config, root()),
             now: 0,
             hold_commits: false,
+            undo_keeps: 0,
             last: Vec::new(),
         }
     }
@@ -84,7 +87,15 @@ impl Hand {
             Effect::Retire { node, .. } => Some(*node),
             _ => None,
         });
+        let undo = effects.iter().find_map(|effect| match effect {
+            Effect::Undo { from } => Some(*from),
+            _ => None,
+        });
         self.last.extend(effects);
+        if let Some(from) = undo {
+            let undone = self.monitor.undone_to(from.0, self.undo_keeps);
+            self.feed(Input::Undone(undone));
+        }
         if let Some(node) = retire.filter(|_| !self.hold_commits) {
             let result = RetireResult::Done;
             self.feed(Input::Retired { node, result });
@@ -181,7 +192,8 @@ impl Hand {
 
     pub(crate) fn try_user(&mut self, interrupt: Interrupt) -> Result<(), Refusal> {
         self.last.clear();
-        let effects = self.planner.interrupt(Time(self.now), interrupt)?;
+        let effects = self.planner.interrupt(Time(self.now), interrupt.clone())?;
+        self.monitor.interrupted(&interrupt);
         self.follow(effects);
         Ok(())
     }
@@ -259,6 +271,9 @@ pub(crate) fn short(line: &Presented) -> String {
         Presented::Paused => "paused".to_owned(),
         Presented::Resumed => "resumed".to_owned(),
         Presented::Refused { step, reason } => format!("refused {step}: {reason}"),
+        Presented::Backtracked { step, generation } => {
+            format!("back to {step}, generation {generation}")
+        }
         Presented::Ended { reason, steps, .. } => format!("{} after {steps}", reason.as_str()),
     }
 }
@@ -293,6 +308,28 @@ pub(crate) fn accept(step: u32, node: Option<NodeId>) -> Interrupt {
     Interrupt::Accept {
         step: StepIndex(step),
         node,
+    }
+}
+
+/// Goes back to a step and suggests something for it, or decides it.
+pub(crate) fn backtrack(hand: &Hand, step: u32, text: Option<&str>) -> Interrupt {
+    let prefix = hand.monitor.known_prefix_of(step);
+    let prefix = prefix.expect("it was asked for");
+    Interrupt::Backtrack {
+        step: StepIndex(step),
+        seen: Seen::Any,
+        prefix: match text {
+            None => said(&prefix, "do it differently"),
+            Some(_) => prefix,
+        },
+        candidate: text.map(action),
+    }
+}
+
+pub(crate) fn suggest(hand: &Hand, text: &str) -> Interrupt {
+    Interrupt::Suggest {
+        step: StepIndex(hand.monitor.lowest()),
+        prefixes: hand.monitor.rehash(text),
     }
 }
 

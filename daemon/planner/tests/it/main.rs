@@ -2,6 +2,7 @@
 //! failures, and prefixes that change. Every effect of every test goes through
 //! [`monitor::Monitor`], which knows the rules independently of the planner.
 
+mod backtrack;
 mod changes;
 mod failures;
 mod golden;
@@ -11,3 +12,4 @@ mod monitor;
 mod presentation;
 mod properties;
 mod sim;
+mod suggest;

@@ -1,10 +1,13 @@
 //! Watches a planner from outside and panics when an effect breaks a rule. It keeps its own
 //! books from inputs and effects alone.
 
-use forerun_planner::{Config, Effect, Input, Outcome, Presented, RetireResult};
+use crate::sim::{below, said};
+use forerun_planner::{
+    Config, Effect, Input, Interrupt, Outcome, Presented, Rehashed, RetireResult, Undone,
+};
 use forerun_types::{
-    ActionKey, ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role,
-    Source,
+    ActionKey, ActionKind, AskEnd, CallId, Digest, ExecutionEnd, ExecutionId, NodeId, PrefixId,
+    Role, Source, StepIndex,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +33,7 @@ struct Decided {
 pub(crate) struct Monitor {
     config: Config,
     capacity: u32,
-    root: PrefixId,
+    pub(crate) root: PrefixId,
     /// In flight.
     pub(crate) calls: BTreeMap<CallId, (Role, u32, PrefixId)>,
     answered: BTreeSet<CallId>,
@@ -51,6 +54,18 @@ pub(crate) struct Monitor {
     /// Answers that were shown during a claim.
     announced: BTreeSet<(NodeId, Source)>,
     pub(crate) verified: Vec<Verified>,
+    /// Steps that were verified, and taken back.
+    pub(crate) undone: Vec<Verified>,
+    /// From which step on the user is going back, and the prefix of that step.
+    going_back: Option<(u32, PrefixId)>,
+    undoing: bool,
+    /// What the user said before each step, and what is said where the user goes back to.
+    said: BTreeMap<u32, Vec<String>>,
+    pub(crate) says: Option<String>,
+    pub(crate) generation: u32,
+    /// What is needed to hash the prefix below a node anew.
+    hashed_from: BTreeMap<NodeId, (Option<NodeId>, u32, ActionKey, Digest)>,
+    launched_as: BTreeMap<ExecutionId, (Option<NodeId>, ActionKey)>,
     retiring: Option<(NodeId, u32)>,
     /// What did not retire, and was not executed since.
     outdated: Option<NodeId>,
@@ -86,6 +101,14 @@ impl Monitor {
             proposed: BTreeSet::new(),
             announced: BTreeSet::new(),
             verified: Vec::new(),
+            undone: Vec::new(),
+            going_back: None,
+            undoing: false,
+            said: BTreeMap::new(),
+            says: None,
+            generation: 0,
+            hashed_from: BTreeMap::new(),
+            launched_as: BTreeMap::new(),
             retiring: None,
             outdated: None,
             stale: (0, 0),
@@ -103,6 +126,131 @@ impl Monitor {
         match parent {
             Some(node) => self.next_of[&node],
             None => self.verified.last().map_or(self.root, |step| step.next),
+        }
+    }
+
+    /// The prefixes that change when the user says `text` before the lowest undecided step.
+    pub(crate) fn rehash(&self, text: &str) -> Rehashed {
+        let step = self.lowest();
+        let above = self.decided.values().next_back().map(|of| of.node);
+        let mut rehashed = Rehashed::default();
+        let mut now = BTreeMap::new();
+        match above {
+            None => {
+                let prefix = said(&self.prefix_below(None), text);
+                rehashed.head = Some(prefix);
+            }
+            Some(node) => {
+                if let Some(next) = self.next_of.get(&node) {
+                    now.insert(node, said(next, text));
+                }
+            }
+        }
+        for (node, (parent, at, action, observation)) in &self.hashed_from {
+            if *at < step || self.squashed.contains(node) {
+                continue;
+            }
+            let prefix = match parent.filter(|parent| !self.is_verified(*parent)) {
+                None => rehashed.head.unwrap_or_else(|| self.prefix_below(None)),
+                Some(parent) => now
+                    .get(&parent)
+                    .copied()
+                    .unwrap_or_else(|| self.next_of[&parent]),
+            };
+            now.insert(*node, self.below(&prefix, *at, action, observation));
+        }
+        rehashed.below = now.into_iter().collect();
+        rehashed
+    }
+
+    /// The prefix of a step that is verified or decided, or of the lowest undecided one;
+    /// `None` while that is not known.
+    pub(crate) fn known_prefix_of(&self, step: u32) -> Option<PrefixId> {
+        if let Some(verified) = self.verified.get(step as usize) {
+            return Some(verified.prefix);
+        }
+        let above = step.checked_sub(1).and_then(|step| self.decided.get(&step));
+        match above {
+            None => Some(self.prefix_below(None)),
+            Some(above) => self.next_of.get(&above.node).copied(),
+        }
+    }
+
+    /// What the edge answers after undoing the steps from `from` on, but for `stay` of them.
+    pub(crate) fn undone_to(&self, from: u32, stay: u32) -> Undone {
+        let verified = self.verified.len() as u32;
+        let first = (from + stay).min(verified - 1);
+        Undone {
+            first: StepIndex(first),
+            node: first
+                .checked_sub(1)
+                .map(|step| self.verified[step as usize].node),
+            next: self.verified[first as usize].prefix,
+            refused: (first > from).then(|| "what it replaced is not kept any more".to_owned()),
+        }
+    }
+
+    /// The prefix below an execution that ends now.
+    pub(crate) fn below_execution(
+        &self,
+        execution: ExecutionId,
+        observation: &Digest,
+    ) -> Option<PrefixId> {
+        let (_, step) = self.executions.get(&execution)?;
+        let (parent, action) = &self.launched_as[&execution];
+        let parent = parent.filter(|parent| !self.is_verified(*parent));
+        let prefix = self.prefix_below(parent);
+        Some(self.below(&prefix, *step, action, observation))
+    }
+
+    fn below(
+        &self,
+        prefix: &PrefixId,
+        step: u32,
+        action: &ActionKey,
+        observation: &Digest,
+    ) -> PrefixId {
+        let said_there = self.said.get(&(step + 1)).into_iter().flatten();
+        said_there.fold(below(prefix, action, observation), |prefix, text| {
+            said(&prefix, text)
+        })
+    }
+
+    /// The user said something before the lowest undecided step.
+    pub(crate) fn was_said(&mut self, text: &str) {
+        let step = self.lowest();
+        self.said.entry(step).or_default().push(text.to_owned());
+    }
+
+    fn is_verified(&self, node: NodeId) -> bool {
+        self.verified.iter().any(|step| step.node == node)
+    }
+
+    /// An interrupt that was admitted, before its effects.
+    pub(crate) fn interrupted(&mut self, interrupt: &Interrupt) {
+        assert!(!self.ended);
+        match interrupt {
+            Interrupt::Suggest { prefixes, .. } => {
+                if let Some(prefix) = prefixes.head {
+                    self.set_prefix_below(None, prefix);
+                }
+                for (node, prefix) in &prefixes.below {
+                    self.set_prefix_below(Some(*node), *prefix);
+                }
+            }
+            Interrupt::Backtrack { step, prefix, .. } => {
+                assert_eq!(self.going_back, None);
+                self.going_back = Some((step.0, *prefix));
+            }
+            _ => {}
+        }
+    }
+
+    fn set_prefix_below(&mut self, parent: Option<NodeId>, prefix: PrefixId) {
+        match (parent, self.verified.last_mut()) {
+            (Some(node), _) => drop(self.next_of.insert(node, prefix)),
+            (None, Some(step)) => step.next = prefix,
+            (None, None) => self.root = prefix,
         }
     }
 
@@ -126,9 +274,25 @@ impl Monitor {
             Input::Executed { execution, outcome } => {
                 if let Some((node, step)) = self.executions.remove(execution) {
                     self.completed.insert(*execution, (node, step));
-                    if let Outcome::Completed { next, .. } = outcome {
+                    if let Outcome::Completed {
+                        next, observation, ..
+                    } = outcome
+                    {
                         self.next_of.insert(node, *next);
+                        let (parent, action) = self.launched_as[execution];
+                        self.hashed_from
+                            .insert(node, (parent, step, action, *observation));
                     }
+                }
+            }
+            Input::Undone(undone) if self.undoing => {
+                self.undoing = false;
+                let first = undone.first.0 as usize;
+                assert!(first <= self.verified.len());
+                self.undone.extend(self.verified.drain(first..));
+                if undone.refused.is_some() {
+                    self.says = None;
+                    self.going_back = Some((undone.first.0, undone.next));
                 }
             }
             Input::Retired { node, result } => {
@@ -185,6 +349,7 @@ impl Monitor {
             !self.paused,
             "launched, decided or retired while paused: {what:?}"
         );
+        assert_eq!(self.going_back, None, "while going back: {what:?}");
     }
 
     fn effect(&mut self, effect: &Effect) {
@@ -246,6 +411,7 @@ impl Monitor {
                 step,
                 kind,
                 speculative,
+                action,
                 ..
             } => {
                 self.launch(effect);
@@ -264,6 +430,7 @@ impl Monitor {
                 self.kinds.insert(*node, *kind);
                 self.outdated.take_if(|outdated| outdated == node);
                 self.launched_executions += 1;
+                self.launched_as.insert(*execution, (*parent, *action));
                 self.executions.insert(*execution, (*node, step.0));
             }
             Effect::StopExecution { execution } => {
@@ -330,6 +497,13 @@ impl Monitor {
                     "retired without another execution"
                 );
                 self.retiring = Some((*node, step.0));
+            }
+            Effect::Undo { from } => {
+                assert_eq!(self.going_back.map(|(step, _)| step), Some(from.0));
+                assert!((from.0 as usize) < self.verified.len() && !self.undoing);
+                assert!(self.calls.is_empty() && self.executions.is_empty());
+                assert!(self.retiring.is_none() && self.decided.is_empty());
+                self.undoing = true;
             }
             Effect::Present(line) => self.present(line),
         }
@@ -405,6 +579,25 @@ impl Monitor {
             Presented::Paused => self.paused = true,
             Presented::Resumed => self.paused = false,
             Presented::Refused { .. } => {}
+            Presented::Backtracked { step, generation } => {
+                let (to, prefix) = self.going_back.take().expect("the user went back");
+                assert_eq!((step.0, *generation), (to, self.generation + 1));
+                assert_eq!(
+                    step.0,
+                    self.lowest(),
+                    "what was decided there is not any more"
+                );
+                assert!(!self.undoing);
+                self.generation = *generation;
+                self.said.retain(|before, _| before <= &step.0);
+                if let Some(text) = self.says.take() {
+                    self.was_said(&text);
+                }
+                self.stale = (0, 0);
+                self.reviews.retain(|review| *review < step.0);
+                let above = self.decided.values().next_back().map(|of| of.node);
+                self.set_prefix_below(above, prefix);
+            }
             Presented::Ended { node, steps, .. } => {
                 assert_eq!(*steps as usize, self.verified.len());
                 assert_eq!(*node, self.verified.last().map(|step| step.node));
@@ -436,6 +629,7 @@ impl Monitor {
         let executed = self
             .verified
             .iter()
+            .chain(&self.undone)
             .filter(|step| self.next_of.contains_key(&step.node));
         assert_eq!(used.count(), executed.count());
     }

@@ -54,6 +54,8 @@ enum What {
     Replace,
     Accept,
     Retry,
+    Suggest,
+    Backtrack,
     Pause,
     Resume,
     Stop,
@@ -119,6 +121,8 @@ fn pokes() -> impl Strategy<Value = Vec<Poke>> {
         4 => Just(What::Replace),
         3 => Just(What::Accept),
         1 => Just(What::Retry),
+        2 => Just(What::Suggest),
+        2 => Just(What::Backtrack),
         2 => Just(What::Pause),
         2 => Just(What::Resume),
         1 => Just(What::Lose),
@@ -234,6 +238,12 @@ fn world(trouble: &Trouble) -> World {
         };
         (after, outcome)
     });
+    let u = trouble.clone();
+    world.undo = Box::new(move |count| {
+        let after = between(u.commit, "u", count, u.seed, &root());
+        let stays = happens("stays", count, u.conflicts, u.seed, &root());
+        (after, u32::from(stays))
+    });
     world.retire = Box::new(move |count| {
         let after = between(r.commit, "r", count, r.seed, &root());
         let result = if count < 40 && happens("conflict", count % 6, r.conflicts, r.seed, &root()) {
@@ -329,6 +339,10 @@ fn poke(sim: &mut Sim, seed: u64, poke: &Poke) {
             };
             sim.interrupt(Interrupt::Accept { step, node });
         }
+        What::Suggest => {
+            sim.suggest(&choice.to_string());
+        }
+        What::Backtrack => backtrack(sim, seed, choice),
         What::Retry => sim.interrupt(Interrupt::Retry),
         What::Pause => sim.interrupt(Interrupt::Pause),
         What::Resume => sim.interrupt(Interrupt::Resume),
@@ -347,6 +361,33 @@ fn poke(sim: &mut Sim, seed: u64, poke: &Poke) {
         }
         What::Stray => stray(sim, choice),
     }
+}
+
+/// Goes back, from where the plan is or from what is verified already.
+fn backtrack(sim: &mut Sim, seed: u64, choice: u64) {
+    let lowest = sim.monitor.lowest();
+    let step = StepIndex(lowest.saturating_sub((choice % 5) as u32));
+    let Some(prefix) = sim.monitor.known_prefix_of(step.0) else {
+        return;
+    };
+    let views = sim.planner.steps();
+    let view = views.iter().find(|view| view.step == step);
+    let text = (choice % 3 != 0).then(|| choice.to_string());
+    let candidate = (choice % 3 != 1).then(|| idea(seed, view, choice >> 8));
+    let prefix = text.as_ref().map_or(prefix, |text| said(&prefix, text));
+    // If it is refused, nothing is said.
+    let before = sim.monitor.says.take();
+    sim.monitor.says = if sim.planner.state() == State::Backtracking {
+        before
+    } else {
+        text
+    };
+    sim.interrupt(Interrupt::Backtrack {
+        step,
+        seen: seen(view, choice >> 4),
+        prefix,
+        candidate,
+    });
 }
 
 /// Ids that never were, and ids that may be anything.
@@ -371,7 +412,7 @@ fn stray(sim: &mut Sim, choice: u64) {
 
 /// Rule 10: what is verified is what T alone would have done, given what the user decided.
 fn check_lossless(sim: &Sim, seed: u64) {
-    let mut prefix = root();
+    let mut prefix = sim.monitor.root;
     for step in &sim.monitor.verified {
         assert_eq!(step.prefix, prefix);
         if step.source == Source::Target {

@@ -6,7 +6,7 @@ use forerun_planner::{
     Candidate, Config, Effect, Failure, Input, Interrupt, Outcome, Planner, Presented,
     RetireResult, State, Window,
 };
-use forerun_types::{ActionKey, ActionKind, Digest, Hasher, PrefixId, Role, Time};
+use forerun_types::{ActionKey, ActionKind, Digest, Hasher, PrefixId, Role, StepIndex, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -62,6 +62,12 @@ pub(crate) fn below(prefix: &PrefixId, action: &ActionKey, observation: &Digest)
     )
 }
 
+/// The prefix with something that the user said.
+pub(crate) fn said(prefix: &PrefixId, text: &str) -> PrefixId {
+    let hasher = Hasher::new("forerun planner test suggestion");
+    PrefixId(hasher.digest(&prefix.0).field(text).finish())
+}
+
 /// A deterministic tool: its outcome depends on the prefix and the action alone.
 pub(crate) fn outcome(prefix: &PrefixId, action: &ActionKey) -> Outcome {
     let hasher = Hasher::new("forerun planner test observation");
@@ -100,6 +106,8 @@ pub(crate) struct World {
     pub(crate) approximation: Box<dyn Fn(Asked) -> Answer>,
     pub(crate) execute: Box<dyn Fn(Running) -> (u64, Outcome)>,
     pub(crate) retire: Box<dyn Fn(u64) -> (u64, RetireResult)>,
+    /// Undoing: how many steps of those that were wanted stay.
+    pub(crate) undo: Box<dyn Fn(u64) -> (u64, u32)>,
     /// A person who looks at the screen, and says something later.
     pub(crate) user: Box<Person>,
 }
@@ -113,6 +121,7 @@ impl World {
             approximation: Box::new(move |asked| (a, Ok(guess(seed, accuracy, &asked.prefix)))),
             execute: Box::new(move |running| (e, outcome(&running.prefix, &running.action))),
             retire: Box::new(|_| (0, RetireResult::Done)),
+            undo: Box::new(|_| (0, 0)),
             user: Box::new(|_| None),
         }
     }
@@ -145,7 +154,7 @@ fn rank(event: &Event, role: Option<Role>) -> u8 {
         (_, Some(Role::Target)) => 1,
         (_, Some(Role::Approximation)) => 2,
         (Event::Input(Input::Executed { .. }), _) => 3,
-        (Event::Input(Input::Retired { .. }), _) => 4,
+        (Event::Input(Input::Retired { .. } | Input::Undone(_)), _) => 4,
         (Event::Input(_), _) => 5,
     }
 }
@@ -241,7 +250,9 @@ impl Sim {
                     }
                     self.user_at(now + 1, Interrupt::Retry);
                 }
-                State::Running | State::Stopping => panic!("it hangs: {:#?}", self.planner),
+                State::Running | State::Stopping | State::Backtracking => {
+                    panic!("it hangs: {:#?}", self.planner)
+                }
             }
         }
         panic!("no end: {:#?}", self.planner.state());
@@ -271,7 +282,30 @@ impl Sim {
         true
     }
 
-    pub(crate) fn feed(&mut self, input: Input) {
+    /// The user says something; whether that was possible.
+    pub(crate) fn suggest(&mut self, text: &str) {
+        let refusals = self.refusals;
+        self.interrupt(Interrupt::Suggest {
+            step: StepIndex(self.monitor.lowest()),
+            prefixes: self.monitor.rehash(text),
+        });
+        if self.refusals == refusals {
+            self.monitor.was_said(text);
+        }
+    }
+
+    pub(crate) fn feed(&mut self, mut input: Input) {
+        // The prefix is hashed when the execution ends: the user may have spoken meanwhile.
+        if let Input::Executed {
+            execution,
+            outcome: Outcome::Completed {
+                observation, next, ..
+            },
+        } = &mut input
+            && let Some(now) = self.monitor.below_execution(*execution, observation)
+        {
+            *next = now;
+        }
         let before = self.monitor.verified.len();
         self.monitor.before(&input);
         let effects = self.planner.handle(Time(self.now), input.clone());
@@ -285,6 +319,7 @@ impl Sim {
     pub(crate) fn interrupt(&mut self, interrupt: Interrupt) {
         match self.planner.interrupt(Time(self.now), interrupt.clone()) {
             Ok(effects) => {
+                self.monitor.interrupted(&interrupt);
                 let record = (Time(self.now), Err(interrupt), effects.clone());
                 self.tape.push(record);
                 self.carry_out(effects);
@@ -350,6 +385,12 @@ impl Sim {
                 let (after, result) = (self.world.retire)(count);
                 let node = *node;
                 self.at(self.now + after, Input::Retired { node, result });
+            }
+            Effect::Undo { from } => {
+                let count = self.count("undo".to_owned());
+                let (after, stay) = (self.world.undo)(count);
+                let undone = self.monitor.undone_to(from.0, stay);
+                self.at(self.now + after, Input::Undone(undone));
             }
             Effect::Present(line) => {
                 if let Some((after, interrupt)) = (self.world.user)(line) {

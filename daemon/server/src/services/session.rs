@@ -6,13 +6,15 @@ use crate::daemon::{Daemon, NewSession};
 use crate::error::RequestError;
 use crate::session::archive::{self, FinishOutcome, UndoRequest};
 use crate::session::{
-    InterruptError, Interruption, Message, Phase, RoleSummary, SessionSettings, UserInterrupt, View,
+    Anew, InterruptError, Interruption, Message, Phase, RoleSummary, SessionSettings,
+    UserInterrupt, View,
 };
 use forerun_journal::{CommitMode, SessionRecord, SessionState};
 use forerun_planner::{Seen, Window};
 use forerun_proto::conversions::{self, ConversionError};
 use forerun_proto::v1;
 use forerun_proto::v1::session_service_interrupt_request::Interrupt as Wire;
+use forerun_proto::v1::session_service_interrupt_request::backtrack::Anew as WireAnew;
 use forerun_proto::v1::session_service_server::SessionService;
 use forerun_types::{Event, SessionId, StepIndex};
 use std::sync::Arc;
@@ -383,7 +385,19 @@ fn interrupt(wire: Option<Wire>) -> Result<UserInterrupt, ConversionError> {
             Wire::Retry(_) => UserInterrupt::Retry,
             Wire::Pause(_) => UserInterrupt::Pause,
             Wire::Resume(_) => UserInterrupt::Resume,
-            Wire::Stop(_) => UserInterrupt::Stop,
+            Wire::Stop(stop) => UserInterrupt::Stop { undo: stop.undo },
+            Wire::Suggest(suggest) => UserInterrupt::Suggest { text: suggest.text },
+            Wire::Backtrack(backtrack) => UserInterrupt::Backtrack {
+                step: StepIndex(backtrack.step),
+                seen: seen(backtrack.seen, "backtrack")?,
+                anew: match backtrack.anew {
+                    Some(WireAnew::Suggestion(text)) => Anew::Suggestion(text),
+                    Some(WireAnew::Action(action)) => {
+                        Anew::Action(conversions::required("backtrack.action", Some(action))?)
+                    }
+                    None => return Err(ConversionError::new("backtrack.anew", "is not set")),
+                },
+            },
         },
     )
 }

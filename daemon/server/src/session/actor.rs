@@ -5,6 +5,7 @@
 //! (retirements). Nothing here waits for an agent, a sandbox or a commit.
 
 use super::agents::{Agents, Attach, Expired};
+use super::backtrack::{Backtracking, Verified};
 use super::log::Log;
 use super::summary::Summary;
 use super::trajectory::{Prefixes, Tree};
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::session::Deadlines;
 use forerun_journal::{CommitMode, SessionRecord};
-use forerun_planner::{Candidate, Failure, Input, Interrupt, Outcome, Planner, Refusal, Window};
+use forerun_planner::{Candidate, Failure, Input, Interrupt, Outcome, Planner, Window};
 use forerun_policy::PolicySet;
 use forerun_sandbox::Sandboxes;
 use forerun_snapshot::Workspace;
@@ -79,8 +80,17 @@ pub(super) struct Actor {
     pub(super) sources: BTreeMap<NodeId, Source>,
     /// The answer of the last decided action, if that was `terminate`.
     pub(super) answer: Option<String>,
-    /// A commit is under way.
+    /// A commit, or an undo, is under way.
     pub(super) retiring: bool,
+    /// The steps that are verified.
+    pub(super) history: Vec<Verified>,
+    pub(super) backtracking: Option<Backtracking>,
+    /// What is to be undone in this turn, once its events are written.
+    pub(super) undo_from: Option<StepIndex>,
+    /// The owner wants everything undone when the plan has ended.
+    pub(super) undo_at_end: bool,
+    /// The last event of a plan that is being undone.
+    pub(super) ended_event: Option<EventKind>,
     /// The daemon stops, and why.
     closing: Option<String>,
     pub(super) messages: mpsc::WeakSender<Message>,
@@ -134,6 +144,11 @@ pub(crate) fn spawn(
         sources: BTreeMap::new(),
         answer: None,
         retiring: false,
+        history: Vec::new(),
+        backtracking: None,
+        undo_from: None,
+        undo_at_end: false,
+        ended_event: None,
         closing: None,
         messages: messages.downgrade(),
         ended: false,
@@ -218,6 +233,8 @@ impl Actor {
             Message::FromAgent(stream, call, said) => self.hear(stream, call, said),
             Message::Executed(execution, done) => self.executed(execution, *done),
             Message::Retired(node, step, retirement) => self.retired(node, step, retirement),
+            Message::Undone(undone) => self.event(EventKind::Undone(undone)),
+            Message::WentBack(went_back) => self.went_back(went_back),
             Message::Interrupt(interruption) => self.interrupt(*interruption),
             Message::Inspect(reply) => {
                 let _ = reply.send(self.view());
@@ -266,6 +283,12 @@ impl Actor {
             if !self.ended && self.closing.is_none() {
                 self.start_retirement(node, step);
             }
+        }
+        if let Some(from) = self.undo_from.take()
+            && !self.ended
+            && self.closing.is_none()
+        {
+            self.start_undo(from);
         }
         Ok(())
     }
@@ -391,7 +414,7 @@ impl Actor {
     }
 
     /// Remembers the action and says what the planner has to know of it.
-    fn candidate(&mut self, action: &Action) -> Candidate {
+    pub(super) fn candidate(&mut self, action: &Action) -> Candidate {
         Candidate {
             action: self.tree.intern(action),
             kind: action.kind(),
@@ -453,27 +476,31 @@ impl Actor {
                 node: *node,
             },
             UserInterrupt::Answer { step, text } => return self.answer_question(*step, text),
+            UserInterrupt::Suggest { text } => {
+                self.suggest(text)?;
+                self.decide();
+                return Ok(());
+            }
+            UserInterrupt::Backtrack { step, seen, anew } => {
+                self.backtrack(*step, *seen, anew)?;
+                self.decide();
+                return Ok(());
+            }
             UserInterrupt::Retry => Interrupt::Retry,
             UserInterrupt::Pause => Interrupt::Pause,
             UserInterrupt::Resume => Interrupt::Resume,
-            UserInterrupt::Stop => Interrupt::Stop,
+            UserInterrupt::Stop { .. } => Interrupt::Stop,
         };
         let now = self.now();
-        let effects =
-            self.planner
-                .interrupt(now, interrupt)
-                .map_err(|refusal| InterruptError::Refused {
-                    reason: refusal.to_string(),
-                    needed: refusal.needed(),
-                    changed: matches!(refusal, Refusal::Changed { .. }),
-                })?;
+        let effects = self.planner.interrupt(now, interrupt)?;
+        self.undo_at_end |= *what == UserInterrupt::Stop { undo: true };
         self.perform(effects);
         self.decide();
         Ok(())
     }
 
     /// What a person types is checked before it decides anything (planner.md, `replace`).
-    fn check_user_action(&self, action: &Action) -> Result<(), InterruptError> {
+    pub(super) fn check_user_action(&self, action: &Action) -> Result<(), InterruptError> {
         if action.kind() == forerun_types::ActionKind::Tool
             && let Err(observation) = self.context.sandboxes.toolbox().check(action)
         {
@@ -546,7 +573,13 @@ impl Actor {
                 task.abort();
             }
         }
-        let snapshots: Vec<_> = self.tree.snapshots().chain([self.head]).collect();
+        let before = self.history.iter().map(|verified| verified.before);
+        let snapshots: Vec<_> = self
+            .tree
+            .snapshots()
+            .chain(before)
+            .chain([self.head])
+            .collect();
         for snapshot in snapshots {
             self.context.sandboxes.drop_snapshot(snapshot);
         }

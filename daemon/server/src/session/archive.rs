@@ -5,20 +5,21 @@
 use super::Log;
 use super::retire::{commit, describe};
 use super::summary::{Phase, Summary};
-use forerun_journal::{CommitMode, SessionRecord};
+use forerun_journal::{CommitMode, CommitRecord, Journal, SessionRecord};
 use forerun_planner::RetireResult;
 use forerun_policy::PolicySet;
 use forerun_snapshot::{CommitError, Delta, FileDiff, IntentState, Snapshot, Workspace};
 use forerun_types::{
     CommitId, Event, EventKind, PathChange, SessionId, Source, StepIndex, Time, Undone,
 };
+use std::collections::BTreeSet;
 
 /// Events of one read; a long log is read in pages.
 const PAGE: usize = 1_024;
 /// Events that a kept summary must be behind before it is kept again.
 const SUMMARY_EVENTS_MIN: u64 = 32;
 /// Changes with what [`Summary`] is, or is made from.
-const SUMMARY_FORMAT: u32 = 1;
+const SUMMARY_FORMAT: u32 = 2;
 
 /// What is to become of a session's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,12 +231,11 @@ pub(crate) fn undo(
     workspace
         .flush(log.journal())
         .map_err(|error| undo_failed(&error))?;
-    let mut commits = log.journal().commits(&record.id)?;
-    commits.retain(|commit| {
-        commit.state == Some(IntentState::Applied)
-            && commit.is_forward() != request.redo
-            && request.from.is_none_or(|from| commit.step >= from)
-    });
+    let mut commits = undoable(log.journal().commits(&record.id)?, request);
+    if request.redo {
+        let abandoned = abandoned(&events(log, &record.id)?);
+        commits.retain(|commit| !abandoned.contains(&commit.id));
+    }
     if commits.is_empty() {
         let what = match (request.redo, request.from) {
             (true, _) => "nothing of this session was undone".to_owned(),
@@ -247,23 +247,65 @@ pub(crate) fn undo(
         return Err(ArchiveError::State { what, hint });
     }
     let mut done = Vec::new();
+    take_back(workspace, log.journal(), commits, request, |undone| {
+        log.append_blocking(&record.id, vec![(at, EventKind::Undone(undone.clone()))])?;
+        done.push(undone);
+        Ok(())
+    })
+    .map_err(|(_, error)| error)?;
+    Ok(done)
+}
+
+/// Those of a session's commits that a request is about.
+pub(super) fn undoable(commits: Vec<CommitRecord>, request: UndoRequest) -> Vec<CommitRecord> {
+    let mut commits = commits;
+    commits.retain(|commit| {
+        commit.state == Some(IntentState::Applied)
+            && commit.is_forward() != request.redo
+            && request.from.is_none_or(|from| commit.step >= from)
+    });
+    commits
+}
+
+/// Takes commits back, newest first, and tells of each. Blocks on the disk.
+///
+/// # Errors
+/// With the step whose commit could not be taken back; those after it were.
+pub(super) fn take_back(
+    workspace: &Workspace,
+    journal: &Journal,
+    commits: Vec<CommitRecord>,
+    request: UndoRequest,
+    mut tell: impl FnMut(Undone) -> Result<(), ArchiveError>,
+) -> Result<(), (StepIndex, ArchiveError)> {
     for commit in commits.into_iter().rev() {
         let undo = workspace
-            .undo(commit.id, request.force, log.journal())
-            .map_err(|error| undo_failed(&error))?;
+            .undo(commit.id, request.force, journal)
+            .map_err(|error| (commit.step, undo_failed(&error)))?;
         let (id, changed) = undo.commit.map(|undo| (undo.id, undo.changed)).unzip();
-        let undone = Undone {
+        tell(Undone {
             step: commit.step,
             undoes: commit.id,
             redo: request.redo,
             commit: id,
             changed: changed.unwrap_or_default(),
             left: undo.left,
-        };
-        log.append_blocking(&record.id, vec![(at, EventKind::Undone(undone.clone()))])?;
-        done.push(undone);
+        })
+        .map_err(|error| (commit.step, error))?;
     }
-    Ok(done)
+    Ok(())
+}
+
+/// What was undone because the owner went back: the plan has gone another way since, and a
+/// redo does not bring it back.
+fn abandoned(events: &[Event]) -> BTreeSet<CommitId> {
+    let went_back = |event: &Event| matches!(event.kind, EventKind::Backtracked { .. });
+    let last = events.iter().rposition(went_back).unwrap_or(0);
+    let undone = events[..last].iter().filter_map(|event| match &event.kind {
+        EventKind::Undone(undone) => undone.commit,
+        _ => None,
+    });
+    undone.collect()
 }
 
 fn undo_failed(error: &CommitError) -> ArchiveError {

@@ -67,6 +67,8 @@ impl Actor {
                         node,
                         Node {
                             action: value.clone(),
+                            step,
+                            parent,
                             prefix,
                             result: None,
                         },
@@ -131,6 +133,7 @@ impl Actor {
             }
             Effect::Present(presented) => self.present(presented),
             Effect::Retire { node, step } => self.retirements.push((node, step)),
+            Effect::Undo { from } => self.undo_from = Some(from),
         }
     }
 
@@ -190,8 +193,11 @@ impl Actor {
             Presented::Resumed => EventKind::Resumed,
             Presented::Refused { step, reason } => EventKind::Refused {
                 what: format!("an interrupt of step {step}"),
-                reason: reason.into(),
+                reason,
             },
+            Presented::Backtracked { step, generation } => {
+                return self.backtracked(step, generation);
+            }
             Presented::Ended {
                 reason,
                 node: _,
@@ -201,12 +207,11 @@ impl Actor {
                     .answer
                     .take()
                     .filter(|_| reason == EndReason::Terminated);
-                self.event(EventKind::Ended {
+                return self.ended(EventKind::Ended {
                     reason: reason.as_str().into(),
                     answer,
                     steps,
                 });
-                return self.ended();
             }
         };
         self.event(kind);

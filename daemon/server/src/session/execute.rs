@@ -277,7 +277,7 @@ impl Actor {
             action: node.action.clone(),
             observation: observation.clone(),
         };
-        let next = self.prefixes.extend(node.prefix, entry);
+        let next = self.prefixes.below(node.prefix, node.step, entry);
         let sandboxed = done.is_some();
         let (snapshot, changes, delta, elapsed_us) = match done {
             Some(done) => (

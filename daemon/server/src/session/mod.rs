@@ -14,11 +14,13 @@
 mod actor;
 mod agents;
 pub(crate) mod archive;
+mod backtrack;
 mod effects;
 mod execute;
 mod log;
 mod retire;
 mod settle;
+mod suggest;
 mod summary;
 mod trajectory;
 
@@ -28,11 +30,11 @@ pub(crate) use log::Log;
 pub(crate) use settle::Settler;
 pub(crate) use summary::{Phase, RoleSummary, Summary};
 
-use forerun_planner::{Failure, RetireResult, Seen};
+use forerun_planner::{Failure, Refusal, RetireResult, Seen};
 use forerun_sandbox::{Done, Toolbox};
 use forerun_snapshot::FileDiff;
 use forerun_types::{
-    Action, CallId, CommitId, ExecutionId, NodeId, PathChange, Role, StepIndex, Usage,
+    Action, CallId, CommitId, ExecutionId, NodeId, PathChange, Role, StepIndex, Undone, Usage,
 };
 use std::fmt;
 use std::time::Duration;
@@ -53,6 +55,10 @@ pub(crate) enum Message {
     Executed(ExecutionId, Box<Done>),
     /// A step was committed or journaled, or could not be.
     Retired(NodeId, StepIndex, Retirement),
+    /// A commit was taken back.
+    Undone(Undone),
+    /// What was to be taken back is, or could not be.
+    WentBack(WentBack),
     /// The owner interrupts.
     Interrupt(Box<Interruption>),
     /// Somebody asks how things are.
@@ -94,6 +100,14 @@ pub(crate) struct Retirement {
     pub(crate) commit: Option<(CommitId, Vec<PathChange>)>,
 }
 
+/// How far a session was taken back.
+pub(crate) struct WentBack {
+    /// The first step that is not verified any more.
+    pub(crate) first: StepIndex,
+    /// Why earlier ones that were to be taken back are not.
+    pub(crate) refused: Option<String>,
+}
+
 /// An interrupt of the owner, its idempotency key, and where the answer goes.
 pub(crate) struct Interruption {
     pub(crate) what: UserInterrupt,
@@ -125,10 +139,29 @@ pub(crate) enum UserInterrupt {
         step: StepIndex,
         text: String,
     },
+    Suggest {
+        text: String,
+    },
+    Backtrack {
+        step: StepIndex,
+        seen: Seen,
+        anew: Anew,
+    },
     Retry,
     Pause,
     Resume,
-    Stop,
+    Stop {
+        undo: bool,
+    },
+}
+
+/// How a step that the user went back to is decided.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Anew {
+    /// By the user.
+    Action(Action),
+    /// By the agents, who see this.
+    Suggestion(String),
 }
 
 impl fmt::Display for UserInterrupt {
@@ -141,10 +174,13 @@ impl fmt::Display for UserInterrupt {
             }
             UserInterrupt::Accept { step, .. } => write!(f, "accept of step {step}"),
             UserInterrupt::Answer { step, .. } => write!(f, "answer to step {step}"),
+            UserInterrupt::Suggest { .. } => f.write_str("suggestion"),
+            UserInterrupt::Backtrack { step, .. } => write!(f, "backtrack to step {step}"),
             UserInterrupt::Retry => f.write_str("retry"),
             UserInterrupt::Pause => f.write_str("pause"),
             UserInterrupt::Resume => f.write_str("resume"),
-            UserInterrupt::Stop => f.write_str("stop"),
+            UserInterrupt::Stop { undo: false } => f.write_str("stop"),
+            UserInterrupt::Stop { undo: true } => f.write_str("stop and undo"),
         }
     }
 }
@@ -163,12 +199,25 @@ pub(crate) enum InterruptError {
     /// The action that the user gave can not be executed.
     #[error("{0}")]
     InvalidAction(String),
+    /// What the user said can not be part of a prompt.
+    #[error("the suggestion can not be used: {0}")]
+    InvalidSuggestion(String),
     /// The key was used for something else.
     #[error("the idempotency key was used for another interrupt")]
     KeyReused,
     /// The session ended.
     #[error("the session has ended")]
     Ended,
+}
+
+impl From<Refusal> for InterruptError {
+    fn from(refusal: Refusal) -> InterruptError {
+        InterruptError::Refused {
+            reason: refusal.to_string(),
+            needed: refusal.needed(),
+            changed: matches!(refusal, Refusal::Changed { .. }),
+        }
+    }
 }
 
 /// How a live session is.

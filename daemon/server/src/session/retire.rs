@@ -69,6 +69,9 @@ impl Actor {
         step: StepIndex,
         commit: Option<(CommitId, Vec<PathChange>)>,
     ) {
+        if let Some(prefix) = self.tree.get(id).map(|node| node.prefix) {
+            self.remember_verified(id, prefix);
+        }
         let node = self.tree.remove(id);
         self.sources.remove(&id);
         let result = node.and_then(|node| node.result);
@@ -97,12 +100,24 @@ impl Actor {
         }
     }
 
-    /// The plan ended.
-    pub(super) fn ended(&mut self) {
-        if self.record.commit == CommitMode::Step {
-            let outcome = "committed".to_owned();
+    /// The plan ended. If its owner wants it undone, that is done before it is told.
+    pub(super) fn ended(&mut self, ended: EventKind) {
+        if self.undo_at_end {
+            self.ended_event = Some(ended);
+            self.undo_from = Some(StepIndex(0));
+        } else {
+            self.event(ended);
+            self.finish_as(None);
+        }
+    }
+
+    /// Nothing more happens. With `commit = step` the changes are in the workspace unless
+    /// they had another outcome; with `commit = session` they wait for the owner.
+    pub(super) fn finish_as(&mut self, outcome: Option<&str>) {
+        let committed = (self.record.commit == CommitMode::Step).then_some("committed");
+        if let Some(outcome) = outcome.or(committed) {
             self.event(EventKind::Finished {
-                outcome,
+                outcome: outcome.to_owned(),
                 commit: None,
                 changed: Vec::new(),
             });

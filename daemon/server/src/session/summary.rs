@@ -106,6 +106,11 @@ impl Summary {
             }
             EventKind::Verified { .. } => self.verified += 1,
             EventKind::Committed { .. } => self.committed += 1,
+            EventKind::Backtracked { step, .. } => self.verified = step.0,
+            // After the end these are what the plan did, whatever becomes of it.
+            EventKind::Undone(undone) if self.ended_at.is_none() && !undone.redo => {
+                self.committed = self.committed.saturating_sub(1);
+            }
             EventKind::Stalled { step, reason, hint } => {
                 let stall = Phase::Stalled {
                     step: *step,

@@ -3,6 +3,7 @@
 
 use forerun_types::{
     Action, ActionKey, Digest, Entry, NodeId, Observation, PathChange, PrefixId, SnapshotId,
+    StepIndex,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,6 +12,8 @@ pub(crate) struct Prefixes {
     task: String,
     instructions: String,
     root: PrefixId,
+    /// What the user said before a step.
+    suggestions: BTreeMap<StepIndex, Vec<String>>,
     entries: HashMap<PrefixId, (PrefixId, Entry)>,
 }
 
@@ -21,6 +24,7 @@ impl Prefixes {
             task: task.to_owned(),
             instructions: instructions.to_owned(),
             root: PrefixId::root(task, instructions, tools),
+            suggestions: BTreeMap::new(),
             entries: HashMap::new(),
         }
     }
@@ -39,6 +43,28 @@ impl Prefixes {
         let id = parent.extend(&entry);
         self.entries.entry(id).or_insert((parent, entry));
         id
+    }
+
+    /// The prefix below a step: with what it did, and what the user said after it.
+    pub(crate) fn below(&mut self, parent: PrefixId, step: StepIndex, entry: Entry) -> PrefixId {
+        let said = self.suggestions.get(&step.next()).cloned();
+        let below = self.extend(parent, entry);
+        said.into_iter().flatten().fold(below, |prefix, text| {
+            self.extend(prefix, Entry::Suggestion { text })
+        })
+    }
+
+    /// Remembers what the user said before a step: should the step before it be executed
+    /// again, it is said there again.
+    pub(crate) fn suggest(&mut self, step: StepIndex, text: &str) {
+        let said = self.suggestions.entry(step).or_default();
+        said.push(text.to_owned());
+    }
+
+    /// Forgets what was said after a step, which is decided anew.
+    pub(crate) fn forget_suggestions_after(&mut self, step: StepIndex) {
+        self.suggestions
+            .retain(|said_before, _| *said_before <= step);
     }
 
     /// The entries that lead to `prefix` from the nearest one that is `known`, oldest
@@ -71,6 +97,9 @@ impl Prefixes {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) action: Action,
+    pub(crate) step: StepIndex,
+    /// None is the head.
+    pub(crate) parent: Option<NodeId>,
     /// The prefix that its action was given on.
     pub(crate) prefix: PrefixId,
     /// Once executed.
@@ -124,6 +153,17 @@ impl Tree {
 
     pub(crate) fn remove(&mut self, id: NodeId) -> Option<Node> {
         self.nodes.remove(&id)
+    }
+
+    /// All nodes; each comes after its parent, since it was made after it.
+    pub(crate) fn nodes_mut(&mut self) -> impl Iterator<Item = (NodeId, &mut Node)> {
+        self.nodes.iter_mut().map(|(id, node)| (*id, node))
+    }
+
+    /// The first node of an unverified step; of a decided one there is no other.
+    pub(crate) fn node_at(&mut self, step: Option<StepIndex>) -> Option<&mut Node> {
+        let mut nodes = self.nodes.values_mut();
+        nodes.find(|node| Some(node.step) == step)
     }
 
     /// Whether any unverified node but `id` has been executed, so that a snapshot hangs on

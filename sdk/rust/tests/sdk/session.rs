@@ -2,10 +2,11 @@
 
 use crate::fake::{Fake, refusal, session_id};
 use forerun_proto::v1::session_service_interrupt_request::Interrupt;
+use forerun_proto::v1::session_service_interrupt_request::backtrack;
 use forerun_proto::{reason, v1};
 use forerun_sdk::{
-    Action, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId, Seen, SessionState, StepIndex,
-    Undone, Window,
+    Action, Anew, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId, Seen, SessionState,
+    StepIndex, Undone, Window,
 };
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -80,6 +81,9 @@ async fn each_interrupt_says_what_it_is_and_has_a_key_of_its_own() {
     session.retry().await.expect("retry");
     session.pause().await.expect("pause");
     session.resume().await.expect("resume");
+    session.suggest("be brief").await.expect("suggest");
+    let anew = Anew::Suggestion("use tabs".to_owned());
+    session.backtrack(2, seen, anew).await.expect("backtrack");
     assert_eq!(session.stop().await.expect("stop"), 42);
     let state = fake.state();
     let names: Vec<&str> = state
@@ -110,7 +114,21 @@ async fn each_interrupt_says_what_it_is_and_has_a_key_of_its_own() {
             Interrupt::Retry(_) => "retry",
             Interrupt::Pause(_) => "pause",
             Interrupt::Resume(_) => "resume",
-            Interrupt::Stop(_) => "stop",
+            Interrupt::Suggest(suggest) => {
+                assert_eq!(suggest.text, "be brief");
+                "suggest"
+            }
+            Interrupt::Backtrack(backtrack) => {
+                let suggestion = "use tabs".to_owned();
+                let anew = backtrack::Anew::Suggestion(suggestion);
+                assert_eq!((backtrack.step, backtrack.anew.as_ref()), (2, Some(&anew)));
+                assert!(backtrack.seen.is_some());
+                "backtrack"
+            }
+            Interrupt::Stop(stop) => {
+                assert!(!stop.undo);
+                "stop"
+            }
         })
         .collect();
     let expected = [
@@ -123,6 +141,8 @@ async fn each_interrupt_says_what_it_is_and_has_a_key_of_its_own() {
         "retry",
         "pause",
         "resume",
+        "suggest",
+        "backtrack",
         "stop",
     ];
     assert_eq!(names, expected);
