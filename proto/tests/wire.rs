@@ -5,7 +5,7 @@ use forerun_proto::{FILE_DESCRIPTOR_SET, v1};
 use forerun_types::{
     Action, AskEnd, CallId, ChangeKind, CommitId, Digest, Event, EventKind, ExecutionEnd,
     ExecutionId, LeftAlone, LimitName, NodeId, Observation, ObservationStatus, PathChange,
-    PrefixId, Role, Source, StepIndex, Time, Undone, Usage,
+    PrefixId, Role, Sibling, Source, StepIndex, Time, Undone, Usage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -102,6 +102,11 @@ fn changed() -> impl Strategy<Value = Vec<PathChange>> {
     )
 }
 
+fn siblings() -> impl Strategy<Value = Vec<Sibling>> {
+    let sibling = (node(), action()).prop_map(|(node, action)| Sibling { node, action });
+    prop::collection::vec(sibling, 0..3)
+}
+
 fn undone() -> impl Strategy<Value = Undone> {
     let commit = || any::<u64>().prop_map(CommitId);
     let left = (text(), text()).prop_map(|(path, reason)| LeftAlone { path, reason });
@@ -163,6 +168,7 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             role: role(),
             step: step(),
             action: action(),
+            others: prop::collection::vec(action(), 0..3),
             usage: usage()
         }),
         kind!(CallEnded {
@@ -215,7 +221,8 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             step: step(),
             node: node(),
             prefix: prefix(),
-            action: action()
+            action: action(),
+            siblings: siblings()
         }),
         kind!(Observed {
             step: step(),

@@ -15,4 +15,5 @@ mod support;
 mod tokens;
 mod tools;
 mod undo;
+mod width;
 mod wire;

@@ -173,6 +173,9 @@ pub(crate) struct RunArgs {
     /// How many steps may be undecided at once; 0 switches speculation off
     #[arg(long, value_name = "K")]
     pub(crate) depth: Option<u32>,
+    /// How many of the fast agent's candidates for a step run side by side, 1 to 8
+    #[arg(long, value_name = "K")]
+    pub(crate) width: Option<u32>,
     /// How the undecided steps move along the plan
     #[arg(long, value_enum)]
     pub(crate) window: Option<WindowArg>,

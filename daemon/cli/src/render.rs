@@ -48,8 +48,16 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
         EventKind::AgentLost { role, agent } => {
             style.warn(&format!("{role} agent {agent} did not come back"))
         }
-        EventKind::Proposed { step, action, .. } => {
-            format!("{step:>3}  a  {}", style.dim(&describe(action)))
+        EventKind::Proposed {
+            step,
+            action,
+            siblings,
+            ..
+        } => {
+            let candidates = siblings.iter().map(|sibling| &sibling.action);
+            let candidates = std::iter::once(action).chain(candidates);
+            let text = candidates.map(describe).collect::<Vec<_>>().join(" | ");
+            format!("{step:>3}  a  {}", style.dim(&text))
         }
         EventKind::Observed { observation, .. } => {
             style.dim(&format!("        {}", observed(observation)))

@@ -38,6 +38,8 @@ pub struct StepFacts {
     pub prefix: PrefixId,
     /// The node on the path, if there is one.
     pub node: Option<NodeId>,
+    /// The other candidates.
+    pub siblings: Vec<NodeId>,
     /// T's answer, if it is shown beside the node during a claim.
     pub rival: Option<NodeId>,
     /// Whether it is claimed.
@@ -132,7 +134,7 @@ impl Admission {
 
 impl StepFacts {
     fn has(&self, node: NodeId) -> bool {
-        self.node == Some(node) || self.rival == Some(node)
+        self.node == Some(node) || self.rival == Some(node) || self.siblings.contains(&node)
     }
 
     fn seen(&self, step: StepIndex, seen: Seen) -> Result<(), Refusal> {
@@ -145,11 +147,12 @@ impl StepFacts {
     }
 
     fn candidate(&self, step: StepIndex, node: Option<NodeId>) -> Result<(), Refusal> {
-        match (node, self.node, self.rival) {
-            (_, None, None) => Err(Refusal::NoCandidate { step }),
-            (None, Some(_), Some(_)) => Err(Refusal::Ambiguous { step }),
-            (None, ..) => Ok(()),
-            (Some(node), ..) => require(self.has(node), Refusal::Changed { step }),
+        let named = [self.node, self.rival].into_iter().flatten().count();
+        match (node, named + self.siblings.len()) {
+            (_, 0) => Err(Refusal::NoCandidate { step }),
+            (None, 1) => Ok(()),
+            (None, _) => Err(Refusal::Ambiguous { step }),
+            (Some(node), _) => require(self.has(node), Refusal::Changed { step }),
         }
     }
 }
@@ -179,11 +182,13 @@ mod tests {
             Just(StepPhase::Retiring),
         ];
         let node = || prop::option::of((0..4u64).prop_map(NodeId));
-        (phase, 0..3u64, node(), node(), any::<bool>()).prop_map(
-            |(phase, number, node, rival, claimed)| StepFacts {
+        let siblings = prop::collection::vec((0..4u64).prop_map(NodeId), 0..3);
+        (phase, 0..3u64, node(), siblings, node(), any::<bool>()).prop_map(
+            |(phase, number, node, siblings, rival, claimed)| StepFacts {
                 phase,
                 prefix: prefix(number),
                 node,
+                siblings,
                 rival,
                 claimed,
             },
@@ -253,6 +258,10 @@ mod tests {
         })
     }
 
+    fn shows(facts: &StepFacts, node: NodeId) -> bool {
+        [facts.node, facts.rival].contains(&Some(node)) || facts.siblings.contains(&node)
+    }
+
     fn named_step(interrupt: &Interrupt) -> Option<StepIndex> {
         match interrupt {
             Interrupt::Claim { step, .. }
@@ -299,15 +308,12 @@ mod tests {
                 | Interrupt::Backtrack { seen, .. } => match seen {
                     Seen::Any => {}
                     Seen::Prefix(prefix) => prop_assert_eq!(prefix, facts.prefix),
-                    Seen::Node(node) => {
-                        prop_assert!([facts.node, facts.rival].contains(&Some(node)));
-                    }
+                    Seen::Node(node) => prop_assert!(shows(facts, node)),
                 },
-                Interrupt::Accept { node: Some(node), .. } => {
-                    prop_assert!([facts.node, facts.rival].contains(&Some(node)));
-                }
+                Interrupt::Accept { node: Some(node), .. } => prop_assert!(shows(facts, node)),
                 Interrupt::Accept { node: None, .. } => {
-                    prop_assert_eq!(u8::from(facts.node.is_some()) + u8::from(facts.rival.is_some()), 1);
+                    let named = [facts.node, facts.rival].into_iter().flatten().count();
+                    prop_assert_eq!(named + facts.siblings.len(), 1);
                 }
                 _ => {}
             }

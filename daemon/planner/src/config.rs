@@ -10,12 +10,26 @@ pub struct Config {
     /// a_i executes while T(i) thinks; 0 is `off`: one step at a time, and the
     /// approximation agent is never asked.
     pub depth: u32,
+    /// K: how many of A's candidates for a step are executed, side by side; 0 counts as 1,
+    /// and more than [`Config::WIDTH_MAX`] as that.
+    pub width: u32,
     /// How the k undecided steps move along the plan.
     pub window: Window,
     /// How long a decided step can still be replaced by the user. Zero: no window.
     pub review: Duration,
     /// The plan ends when this many steps are verified, if nothing ended it before.
     pub max_steps: u32,
+}
+
+impl Config {
+    /// Most candidates a step: stops an agent that answers with a list of everything from
+    /// filling the machine with sandboxes.
+    pub const WIDTH_MAX: u32 = 8;
+
+    /// How many candidates of a step are used.
+    pub(crate) fn candidates_max(&self) -> usize {
+        self.width.clamp(1, Config::WIDTH_MAX) as usize
+    }
 }
 
 /// How the k undecided steps move along the plan (rule 3).
@@ -31,10 +45,11 @@ pub enum Window {
 }
 
 impl Default for Config {
-    /// The preset `isp`: depth 4, sliding, no review.
+    /// The preset `isp`: depth 4, width 1, sliding, no review.
     fn default() -> Self {
         Config {
             depth: 4,
+            width: 1,
             window: Window::Sliding,
             review: Duration::ZERO,
             max_steps: 100,

@@ -120,17 +120,19 @@ pub enum Effect {
 /// planner.md corrects it): a_0 t_0 a_1 t_1 …, and nothing beyond the first mismatch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Presented {
-    /// a_i: what the approximation agent proposes. The node may be squashed already, if
-    /// T answered out of order; then its correction follows.
+    /// a_i: what the approximation agent proposes. The nodes may be squashed already, if
+    /// T answered out of order; then the correction follows.
     Proposed {
         /// The step.
         step: StepIndex,
-        /// The candidate.
+        /// The first candidate.
         node: NodeId,
         /// What it was asked on.
         prefix: PrefixId,
-        /// The candidate's action.
+        /// The first candidate's action.
         action: ActionKey,
+        /// Its siblings, in the agent's order.
+        siblings: Vec<(NodeId, ActionKey)>,
     },
     /// What executing a presented node returned.
     Observed {
@@ -146,7 +148,7 @@ pub enum Presented {
         /// What it is asked on.
         prefix: PrefixId,
     },
-    /// t_i or u_i. During a claim T's answer is shown, but is no verdict: if another node
+    /// t_i or u_i; which of several candidates is kept. During a claim T's answer is shown, but is no verdict: if another node
     /// is on the path, the answer's own is squashed, or becomes the step's when it decides.
     Answer {
         /// The step.
@@ -159,7 +161,7 @@ pub enum Presented {
         action: ActionKey,
         /// Whether a candidate had it.
         matched: bool,
-        /// The node that was shown for this step, if it is another one.
+        /// The node that was shown for this step, if this one was not shown with it.
         corrects: Option<NodeId>,
     },
     /// The step can be replaced until then. Said again when the time changes.

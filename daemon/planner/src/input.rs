@@ -29,8 +29,11 @@ pub enum Input {
     Answered {
         /// The call.
         call: CallId,
-        /// Its answer.
+        /// Its answer; of the approximation agent, the best one.
         candidate: Candidate,
+        /// Further ones of the approximation agent, best first. Those that are equal to an
+        /// earlier one, or beyond the session's width, are not used.
+        others: Vec<Candidate>,
     },
     /// A call failed; this covers idle and total deadlines, which the server keeps.
     Failed {

@@ -146,7 +146,7 @@ pub enum Refusal {
         step: StepIndex,
     },
     /// `accept` without a name, and several candidates are there.
-    #[error("step {step} has two candidates: this needs one to be named")]
+    #[error("step {step} has several candidates: this needs one to be named")]
     Ambiguous {
         /// The step.
         step: StepIndex,

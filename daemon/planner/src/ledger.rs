@@ -182,20 +182,32 @@ impl Ledger {
         });
     }
 
-    /// Drops the node of a slot, with what belongs to it alone.
-    pub(crate) fn squash_node(&mut self, slot: &mut Slot, reason: &'static str) {
+    /// Drops the candidates that the path does not go through.
+    pub(crate) fn squash_siblings(&mut self, slot: &mut Slot, reason: &'static str) {
+        for node in std::mem::take(&mut slot.siblings) {
+            self.squash(node, slot.step, reason);
+        }
+    }
+
+    fn squash(&mut self, mut node: Node, step: StepIndex, reason: &'static str) {
+        self.end_execution(&mut node, step, ExecutionEnd::Dropped);
+        self.emit(Effect::Squash {
+            node: node.id,
+            step,
+            reason,
+        });
+    }
+
+    /// Drops all candidates of a slot, with what belongs to them alone.
+    pub(crate) fn squash_candidates(&mut self, slot: &mut Slot, reason: &'static str) {
         let step = slot.step;
         if slot.is_proposal() {
             self.end_call(slot, Role::Approximation, AskEnd::Dropped, reason);
         }
-        if let Some(mut node) = slot.node.take() {
-            self.end_execution(&mut node, step, ExecutionEnd::Dropped);
-            self.emit(Effect::Squash {
-                node: node.id,
-                step,
-                reason,
-            });
+        if let Some(node) = slot.node.take() {
+            self.squash(node, step, reason);
         }
+        self.squash_siblings(slot, reason);
     }
 
     /// Drops a slot that is out of the tree.
@@ -203,7 +215,7 @@ impl Ledger {
         let step = slot.step;
         self.end_call(&mut slot, Role::Approximation, AskEnd::Dropped, reason);
         self.end_call(&mut slot, Role::Target, AskEnd::Dropped, reason);
-        self.squash_node(&mut slot, reason);
+        self.squash_candidates(&mut slot, reason);
         self.squash_rival(&mut slot, reason);
         self.unclaim(&mut slot, reason);
         if slot.user.is_some() {

@@ -22,7 +22,7 @@
 //! Transitions in words, in the order in which `advance` tries them:
 //! - *expire*: a claim whose time is over ends.
 //! - *compare* (rule 4): where a verdict is known, the candidate that matches stays with all
-//!   below it; any other is squashed with all below it, and the verdict's action becomes the
+//!   below it, and its siblings are squashed; any other is squashed with all below it, and the verdict's action becomes the
 //!   node, executed at once, speculatively if its step is not decided yet. During a claim T's
 //!   answer only stands beside the path.
 //! - *present*, then *decide* (rules 5 and 12): the lowest undecided step is decided if it has a
@@ -31,6 +31,8 @@
 //! - *open and ask* (rules 1 and 3): the next step starts on the observation of the one before.
 //!   The slot of the lowest undecided step is opened even if nobody can be asked, so that the
 //!   user can decide it.
+//! - *go on below the next* (rule 2): the path leaves a candidate that is parked for a sibling
+//!   that is not. Then *open and ask* once more.
 //! - *execute*: what has a parent that holds. A leaf, once decided.
 //! - *retire*: the first step, if it is decided, reviewed and executed. One at a time.
 //! - *stall*: the lowest undecided step can get no verdict from T.
@@ -154,7 +156,11 @@ impl Planner {
         match input {
             Input::AgentAttached { role, capacity } => self.attached(role, capacity),
             Input::AgentLost { role } => self.lost(role),
-            Input::Answered { call, candidate } => self.answered(call, candidate),
+            Input::Answered {
+                call,
+                candidate,
+                others,
+            } => self.answered(call, candidate, others),
             Input::Failed { call, failure } => self.failed(call, failure),
             Input::Executed { execution, outcome } => self.executed(execution, outcome),
             Input::Retired { node, result } => self.retired(node, result),
@@ -270,6 +276,9 @@ impl Planner {
                     phase: self.tree.phase(position),
                     node: node.map(|node| node.id),
                     action: node.map(|node| node.candidate.action),
+                    siblings: (slot.siblings.iter())
+                        .map(|node| (node.id, node.candidate.action))
+                        .collect(),
                     source: slot.decided.or(node.map(|node| node.source)),
                     executed: node.is_some_and(Node::is_executed),
                     claimed_until: slot.claim,
@@ -298,6 +307,7 @@ impl Planner {
                     phase: self.tree.phase(position),
                     prefix: slot.prefix,
                     node: slot.node.as_ref().map(|node| node.id),
+                    siblings: slot.siblings.iter().map(|node| node.id).collect(),
                     rival: slot.rival,
                     claimed: slot.claim.is_some(),
                 })
@@ -360,7 +370,8 @@ impl Planner {
         }
     }
 
-    fn answered(&mut self, call: CallId, candidate: Candidate) {
+    fn answered(&mut self, call: CallId, candidate: Candidate, others: Vec<Candidate>) {
+        let width = self.config.candidates_max();
         let Some((role, step)) = self.ledger.arrived(call) else {
             return;
         };
@@ -373,9 +384,24 @@ impl Planner {
                 self.approximation.answered();
                 slot.approximation.call = Call::Answered(call);
                 debug_assert!(slot.node.is_none(), "A was cancelled when T answered");
-                let node = self.ledger.node_id();
-                slot.proposal = Some(Proposal { node, candidate });
-                slot.node = Some(Node::new(node, candidate, Source::Approximation));
+                let mut candidates = vec![candidate];
+                for other in others {
+                    if !candidates.iter().any(|earlier| earlier.matches(&other)) {
+                        candidates.push(other);
+                    }
+                }
+                candidates.truncate(width);
+                let nodes = candidates.into_iter().map(|candidate| {
+                    Node::new(self.ledger.node_id(), candidate, Source::Approximation)
+                });
+                slot.siblings = nodes.collect();
+                slot.proposals = (slot.siblings.iter())
+                    .map(|node| Proposal {
+                        node: node.id,
+                        candidate: node.candidate,
+                    })
+                    .collect();
+                slot.node = Some(slot.siblings.remove(0));
             }
             Role::Target => {
                 self.target.answered();
@@ -445,12 +471,18 @@ impl Planner {
         };
         let slot = &mut self.tree.slots_mut()[position];
         let decided = slot.decided.is_some();
-        let Some(node) = slot.node.as_mut() else {
+        let path = slot.node.as_ref().map(|node| node.id);
+        let executing = slot.candidates_mut().find_map(|node| match node.run {
+            Run::Executing {
+                execution: of,
+                speculative,
+            } if of == execution => Some((node, speculative)),
+            _ => None,
+        });
+        let Some((node, speculative)) = executing else {
             return;
         };
-        let Run::Executing { speculative, .. } = node.run else {
-            return;
-        };
+        let is_path = path == Some(node.id);
         match outcome {
             Outcome::Completed {
                 observation,
@@ -465,7 +497,7 @@ impl Planner {
                 node.run = Run::Executed;
                 node.open = Some(execution);
                 let before = node.result.replace(observed);
-                if let Some(before) = before {
+                if let Some(before) = before.filter(|_| is_path) {
                     self.observed_again(position, before, observed);
                 }
             }
@@ -503,12 +535,11 @@ impl Planner {
         }
         for slot in self.tree.slots_mut().iter_mut().skip(position + 1) {
             let step = slot.step;
-            if let Some(node) = slot.node.as_mut()
-                && node.candidate.kind != ActionKind::Terminate
-                && node.run != Run::Leaf
-            {
-                self.ledger.end_execution(node, step, ExecutionEnd::Dropped);
-                node.run = Run::Proposed;
+            for node in slot.candidates_mut() {
+                if node.candidate.kind != ActionKind::Terminate && node.run != Run::Leaf {
+                    self.ledger.end_execution(node, step, ExecutionEnd::Dropped);
+                    node.run = Run::Proposed;
+                }
             }
         }
     }
@@ -610,7 +641,9 @@ impl Planner {
         };
         let slot = &self.tree.slots()[position];
         let rival = slot.answer.filter(|_| node.is_some() && node == slot.rival);
-        let candidate = rival.or(slot.node.as_ref().map(|node| node.candidate));
+        let named = node.and_then(|id| slot.candidates().find(|of| of.id == id));
+        let candidate = named.or(slot.node.as_ref()).map(|node| node.candidate);
+        let candidate = rival.or(candidate);
         if let Some(candidate) = candidate {
             self.choose(step, candidate);
         }
@@ -636,14 +669,14 @@ impl Planner {
                 debug_assert!(slot.decided.is_none(), "it joins before undecided steps");
                 self.ledger.change_prefix(slot, prefix, SUGGESTED);
             }
-            let Some(node) = slot.node.as_mut() else {
-                return;
-            };
-            let below = prefixes.below.iter().find(|(id, _)| *id == node.id);
-            if let (Some(result), Some((_, next))) = (node.result.as_mut(), below) {
-                result.next = *next;
+            for node in slot.candidates_mut() {
+                let below = prefixes.below.iter().find(|(id, _)| *id == node.id);
+                if let (Some(result), Some((_, next))) = (node.result.as_mut(), below) {
+                    result.next = *next;
+                }
             }
-            prefix = node.result.map(|result| result.next);
+            let result = slot.node.as_ref().and_then(|node| node.result);
+            prefix = result.map(|result| result.next);
         }
     }
 

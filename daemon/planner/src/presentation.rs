@@ -6,8 +6,8 @@
 //! the order is a_0 t_0 a_1 t_1 …, and nothing beyond the first mismatch is ever shown.
 
 use crate::Presented;
-use crate::tree::{Node, Shown, Slot};
-use forerun_types::Source;
+use crate::tree::{Shown, Slot};
+use forerun_types::{NodeId, Source};
 
 /// The next line of the tree, and what is shown of its step once it was said. `None`
 /// when nothing more can be shown now. That a step waits is said only when everything else
@@ -33,12 +33,16 @@ fn next_of_step(slot: &Slot) -> Option<(Presented, Shown)> {
 
 /// a_i.
 fn proposal(slot: &Slot, shown: Shown) -> Option<(Presented, Shown)> {
-    let proposal = slot.proposal.filter(|_| !shown.proposal)?;
+    let (proposal, siblings) = slot.proposals.split_first().filter(|_| !shown.proposal)?;
+    let siblings = siblings.iter();
     let line = Presented::Proposed {
         step: slot.step,
         node: proposal.node,
         prefix: slot.prefix,
         action: proposal.candidate.action,
+        siblings: siblings
+            .map(|sibling| (sibling.node, sibling.candidate.action))
+            .collect(),
     };
     let shown = Shown {
         proposal: true,
@@ -74,8 +78,12 @@ fn answer(slot: &Slot, shown: Shown) -> Option<(Presented, Shown)> {
         Some(source) => (node.id, node.candidate, source, node.source != source),
         None => {
             let answer = slot.answer.filter(|_| slot.claim.is_some())?;
-            let id = slot.rival.unwrap_or(node.id);
-            (id, answer, Source::Target, matches_proposal(slot, node))
+            let matching = slot
+                .candidates()
+                .find(|of| slot.matching(&answer) == Some(of.id));
+            let matched = matching.is_some_and(|of| of.source == Source::Approximation);
+            let id = slot.rival.or(matching.map(|of| of.id)).unwrap_or(node.id);
+            (id, answer, Source::Target, matched && slot.rival.is_none())
         }
     };
     if shown.answer == Some((id, source)) {
@@ -87,7 +95,7 @@ fn answer(slot: &Slot, shown: Shown) -> Option<(Presented, Shown)> {
         source,
         action: candidate.action,
         matched,
-        corrects: shown.line.filter(|line| *line != id),
+        corrects: shown.line.filter(|_| !is_on_line(slot, shown, id)),
     };
     let shown = Shown {
         answer: Some((id, source)),
@@ -97,8 +105,10 @@ fn answer(slot: &Slot, shown: Shown) -> Option<(Presented, Shown)> {
     Some((line, shown))
 }
 
-fn matches_proposal(slot: &Slot, node: &Node) -> bool {
-    slot.rival.is_none() && node.source == Source::Approximation
+/// Whether the last line of the step was about this node: that of A is about all candidates.
+fn is_on_line(slot: &Slot, shown: Shown, node: NodeId) -> bool {
+    let proposed = |id: NodeId| slot.proposals.iter().any(|of| of.node == id);
+    shown.line == Some(node) || (shown.line.is_some_and(proposed) && proposed(node))
 }
 
 /// l_i runs: a_i is shown, or there will be none, and T thinks.

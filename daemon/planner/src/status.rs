@@ -41,6 +41,8 @@ pub struct StepView {
     pub node: Option<NodeId>,
     /// The node's action.
     pub action: Option<ActionKey>,
+    /// The other candidates.
+    pub siblings: Vec<(NodeId, ActionKey)>,
     /// Who decided it, or else who proposed it.
     pub source: Option<Source>,
     /// Whether the node has an observation.

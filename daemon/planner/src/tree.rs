@@ -1,5 +1,6 @@
-//! The speculation tree. At width 1 it is a path: one slot for each step that is not
-//! verified, and in each slot at most one node, the child of the slot before.
+//! The speculation tree: a path, one slot for each step that is not verified, and in each
+//! slot the node that the path goes through, the child of the slot before. Beside it lie
+//! its siblings, the other candidates: executed, and nothing below them.
 //!
 //! A slot exists once its prefix is known, that is once the node before it has an
 //! observation. Everything in a slot belongs to that prefix; when the prefix changes, the
@@ -30,14 +31,17 @@ pub(crate) struct Slot {
     pub(crate) approximation: Line,
     /// T(i).
     pub(crate) target: Line,
-    /// a_i, also after it was squashed: it is still presented before its correction.
-    pub(crate) proposal: Option<Proposal>,
+    /// a_i, in A's order, also after they were squashed: they are still presented before
+    /// their correction.
+    pub(crate) proposals: Vec<Proposal>,
     /// t_i, until the step is decided.
     pub(crate) answer: Option<Candidate>,
     /// u_i, until it takes effect.
     pub(crate) user: Option<Candidate>,
     /// What the path goes through.
     pub(crate) node: Option<Node>,
+    /// The other candidates, in A's order.
+    pub(crate) siblings: Vec<Node>,
     /// The id of t_i while a claim keeps another node on the path.
     pub(crate) rival: Option<NodeId>,
     pub(crate) decided: Option<Source>,
@@ -201,10 +205,11 @@ impl Tree {
             prefix,
             approximation: Line::default(),
             target: Line::default(),
-            proposal: None,
+            proposals: Vec::new(),
             answer: None,
             user: None,
             node: None,
+            siblings: Vec::new(),
             rival: None,
             decided: None,
             review: Review::Waiting,
@@ -266,6 +271,46 @@ impl Slot {
         }
         let answer = self.answer.filter(|_| self.claim.is_none())?;
         Some((answer, Source::Target))
+    }
+
+    /// The candidates, that of the path first.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Node> {
+        self.node.iter().chain(&self.siblings)
+    }
+
+    pub(crate) fn candidates_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.node.iter_mut().chain(&mut self.siblings)
+    }
+
+    /// The candidate that a verdict means: an equal one, else one that matches in A's order
+    /// (rule 4a).
+    pub(crate) fn matching(&self, verdict: &Candidate) -> Option<NodeId> {
+        let equal = |node: &&Node| node.candidate == *verdict;
+        let lossy = |node: &&Node| node.candidate.matches(verdict);
+        let found = self.candidates().find(equal);
+        let found = found.or_else(|| {
+            let matching = self.candidates().filter(lossy);
+            matching.min_by_key(|node| self.place(node.id))
+        });
+        found.map(|node| node.id)
+    }
+
+    /// The place of a candidate in A's order; those of others come after.
+    fn place(&self, node: NodeId) -> usize {
+        let place = self.proposals.iter().position(|of| of.node == node);
+        place.unwrap_or(self.proposals.len())
+    }
+
+    /// The path goes through this sibling; what it went through is one now.
+    pub(crate) fn put_on_path(&mut self, sibling: NodeId) {
+        if let Some(at) = self.siblings.iter().position(|node| node.id == sibling) {
+            let node = self.siblings.remove(at);
+            let before = self.node.replace(node);
+            self.siblings.extend(before);
+            let mut siblings = std::mem::take(&mut self.siblings);
+            siblings.sort_by_key(|node| self.place(node.id));
+            self.siblings = siblings;
+        }
     }
 
     /// Whether the node on the path is the agent A's.

@@ -36,6 +36,9 @@ pub struct Settings {
     pub policy: String,
     /// How many steps may be undecided at once, for sessions that do not say.
     pub depth: u32,
+    /// How many candidates of the approximation agent are executed side by side for a step,
+    /// for sessions that do not say.
+    pub width: u32,
     /// Most steps of a session: stops a plan that never ends.
     pub max_steps: u32,
     /// Sessions that may be open at once.
@@ -95,6 +98,7 @@ impl Default for Settings {
         Settings {
             policy: "workspace-write".to_owned(),
             depth: 4,
+            width: 1,
             max_steps: 200,
             max_sessions: 256,
             unprotect: Vec::new(),
@@ -193,6 +197,12 @@ impl Settings {
             }
         };
         range("depth", self.depth.into(), 0, DEPTH_MAX.into())?;
+        range(
+            "width",
+            self.width.into(),
+            1,
+            forerun_planner::Config::WIDTH_MAX.into(),
+        )?;
         range("max_steps", self.max_steps.into(), 1, 100_000)?;
         range("max_sessions", self.max_sessions.into(), 1, 10_000)?;
         range(

@@ -153,6 +153,9 @@ pub enum EventKind {
         role: Role,
         step: StepIndex,
         action: Action,
+        /// Further candidates of the approximation agent, best first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<Action>,
         usage: Usage,
     },
     /// A call ended.
@@ -210,12 +213,14 @@ pub enum EventKind {
         reason: String,
     },
 
-    /// a_i: what the approximation agent proposes.
+    /// a_i: what the approximation agent proposes, best first.
     Proposed {
         step: StepIndex,
         node: NodeId,
         prefix: PrefixId,
         action: Action,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        siblings: Vec<Sibling>,
     },
     /// What executing a presented node returned.
     Observed {
@@ -225,7 +230,8 @@ pub enum EventKind {
     },
     /// The step's verdict is awaited; it can be interrupted.
     Waiting { step: StepIndex, prefix: PrefixId },
-    /// t_i or u_i: the step's action. `corrects` is the node that it replaces.
+    /// t_i or u_i: the step's action. `node` says which of several candidates is kept,
+    /// `corrects` is the node that it replaces.
     Answer {
         step: StepIndex,
         node: NodeId,
@@ -313,6 +319,15 @@ pub enum EventKind {
     },
     /// The owner took a step's changes back, or brought them back.
     Undone(Undone),
+}
+
+/// A candidate beside the first one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sibling {
+    /// Its node.
+    pub node: NodeId,
+    /// What it does.
+    pub action: Action,
 }
 
 /// What an undo, or a redo, did to the changes of a step.

@@ -5,7 +5,8 @@ use super::{At, ConversionError, enumeration, list, optional_text, required, sam
 use crate::v1;
 use crate::v1::event::{self as wire, Kind};
 use forerun_types::{
-    AskEnd, Event, EventKind, ExecutionEnd, LeftAlone, Role, Source, StepIndex, Time, Undone, View,
+    AskEnd, Event, EventKind, ExecutionEnd, LeftAlone, Role, Sibling, Source, StepIndex, Time,
+    Undone, View,
 };
 
 same_variants!(View, v1::View: Presented Trace);
@@ -92,6 +93,7 @@ impl From<EventKind> for Kind {
                 role,
                 step,
                 action,
+                others,
                 usage,
             } => Kind::Answered(wire::Answered {
                 call: call.to_string(),
@@ -99,6 +101,7 @@ impl From<EventKind> for Kind {
                 step: step.0,
                 action: Some(action.into()),
                 usage: Some(usage.into()),
+                others: others.into_iter().map(Into::into).collect(),
             }),
             EventKind::CallEnded {
                 call,
@@ -186,11 +189,13 @@ impl From<EventKind> for Kind {
                 node,
                 prefix,
                 action,
+                siblings,
             } => Kind::Proposed(wire::Proposed {
                 step: step.0,
                 node: node.to_string(),
                 prefix: prefix.to_string(),
                 action: Some(action.into()),
+                siblings: siblings.into_iter().map(Into::into).collect(),
             }),
             EventKind::Observed {
                 step,
@@ -396,6 +401,25 @@ impl TryFrom<Kind> for EventKind {
     }
 }
 
+impl From<Sibling> for wire::Sibling {
+    fn from(sibling: Sibling) -> wire::Sibling {
+        wire::Sibling {
+            node: sibling.node.to_string(),
+            action: Some(sibling.action.into()),
+        }
+    }
+}
+
+impl TryFrom<wire::Sibling> for Sibling {
+    type Error = ConversionError;
+    fn try_from(sibling: wire::Sibling) -> Result<Sibling, ConversionError> {
+        Ok(Sibling {
+            node: text("node", &sibling.node)?,
+            action: required("action", sibling.action)?,
+        })
+    }
+}
+
 impl From<Undone> for wire::Undone {
     fn from(undone: Undone) -> wire::Undone {
         let left = undone.left.into_iter().map(|left| wire::LeftAlone {
@@ -489,6 +513,7 @@ fn answered(event: wire::Answered) -> Converted {
         role: role(event.role)?,
         step: StepIndex(event.step),
         action: required("action", event.action)?,
+        others: list("others", event.others)?,
         usage: event.usage.unwrap_or_default().into(),
     })
 }
@@ -566,6 +591,7 @@ fn proposed(event: wire::Proposed) -> Converted {
         node: text("node", &event.node)?,
         prefix: text("prefix", &event.prefix)?,
         action: required("action", event.action)?,
+        siblings: list("siblings", event.siblings)?,
     })
 }
 

@@ -170,6 +170,8 @@ pub struct SessionInfo {
     pub policy: String,
     /// How many steps may be undecided at once; 0 is without speculation.
     pub depth: u32,
+    /// How many candidates are executed side by side for a step.
+    pub width: u32,
     /// When a step may start.
     pub window: Window,
     /// How long a verdict can be replaced before it takes effect.
@@ -309,6 +311,7 @@ fn convert(info: v1::SessionInfo) -> Result<SessionInfo, ConversionError> {
         instructions: info.instructions,
         policy: info.policy,
         depth: info.depth,
+        width: info.width.max(1),
         review: Duration::from_millis(info.review_ms),
         max_steps: info.max_steps,
         seed: info.seed,

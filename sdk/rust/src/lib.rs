@@ -57,5 +57,5 @@ pub use forerun_proto::conversions::{ConversionError, Seen};
 pub use forerun_types::{
     Action, ChangeKind, CommitId, Digest, Entry, Event, EventKind, FileDiff, IdParseError,
     JsonError, LeftAlone, Limits, NodeId, Observation, ObservationStatus, PathChange, PrefixId,
-    Role, SessionId, Source, StepIndex, Time, ToolDescription, Undone, Usage, View,
+    Role, SessionId, Sibling, Source, StepIndex, Time, ToolDescription, Undone, Usage, View,
 };

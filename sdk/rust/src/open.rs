@@ -54,6 +54,14 @@ impl SessionBuilder {
         self
     }
 
+    /// How many candidates of the approximation agent are executed side by side for a step,
+    /// at most 8.
+    #[must_use]
+    pub fn width(mut self, width: u32) -> SessionBuilder {
+        self.request.width = Some(width);
+        self
+    }
+
     /// When a step may start.
     #[must_use]
     pub fn window(mut self, window: Window) -> SessionBuilder {

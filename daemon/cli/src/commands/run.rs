@@ -28,6 +28,7 @@ struct Plan {
     target: String,
     policy: Option<String>,
     depth: Option<u32>,
+    width: Option<u32>,
     window: Window,
     commit: CommitMode,
     review: Duration,
@@ -94,6 +95,7 @@ fn plan(args: RunArgs) -> Result<Plan, Failure> {
         target,
         policy: args.policy,
         depth,
+        width: args.width,
         window: window(args.window),
         commit: commit(args.commit.unwrap_or(CommitArg::Step)),
         review: Duration::from_millis(args.review_ms),
@@ -128,6 +130,7 @@ async fn run_example(global: &Global, output: Output, args: RunArgs) -> Result<E
         target: args.target.unwrap_or(spec),
         policy: args.policy,
         depth: args.depth,
+        width: args.width,
         window: window(args.window),
         commit: commit(args.commit.unwrap_or(CommitArg::Session)),
         review: Duration::from_millis(args.review_ms),
@@ -184,6 +187,9 @@ async fn execute(
     }
     if let Some(depth) = plan.depth {
         builder = builder.depth(depth);
+    }
+    if let Some(width) = plan.width {
+        builder = builder.width(width);
     }
     if let Some(seed) = plan.seed {
         builder = builder.seed(seed);

@@ -182,9 +182,10 @@ fn page(info: &SessionInfo) -> String {
     lines.push(format!("workspace  {}", info.workspace.display()));
     lines.push(format!("task       {}", visible(&info.task)));
     lines.push(format!(
-        "policy     {}, depth {}, commit {}",
+        "policy     {}, depth {}, width {}, commit {}",
         info.policy,
         info.depth,
+        info.width,
         commit_name(info.commit)
     ));
     for agent in &info.agents {
@@ -258,6 +259,7 @@ pub(crate) fn json(info: &SessionInfo) -> serde_json::Value {
         "task": info.task,
         "policy": info.policy,
         "depth": info.depth,
+        "width": info.width,
         "commit": commit_name(info.commit),
         "seed": info.seed,
         "clock_ns": info.clock_ns,

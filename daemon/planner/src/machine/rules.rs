@@ -31,6 +31,7 @@ impl Planner {
         }
         self.open_lowest();
         self.turn_stall();
+        self.leave_parked();
         self.ask();
         self.execute();
         self.present(true);
@@ -72,15 +73,21 @@ impl Planner {
             let role = Role::Approximation;
             self.ledger.end_call(slot, role, AskEnd::Dropped, reason);
         }
-        if let Some(node) = slot.node.as_mut()
-            && node.candidate.matches(&candidate)
-        {
-            node.candidate = candidate;
+        let path = slot.node.as_ref().map(|node| node.id);
+        let matching = slot.matching(&candidate);
+        if matching.is_none() || matching != path {
+            self.drop_below(position, MISMATCH);
+        }
+        let slot = &mut self.tree.slots_mut()[position];
+        if let Some(kept) = matching {
+            slot.put_on_path(kept);
+            self.ledger.squash_siblings(slot, MISMATCH);
+            if let Some(node) = slot.node.as_mut() {
+                node.candidate = candidate;
+            }
             return;
         }
-        self.drop_below(position, MISMATCH);
-        let slot = &mut self.tree.slots_mut()[position];
-        self.ledger.squash_node(slot, MISMATCH);
+        self.ledger.squash_candidates(slot, MISMATCH);
         let made_by = if rival.is_some() {
             Source::Target
         } else {
@@ -98,7 +105,7 @@ impl Planner {
                 let id = self.ledger.node_id();
                 slot.node = Some(Node::new(id, answer, Source::Target));
             }
-            Some(node) if !node.candidate.matches(&answer) && slot.rival.is_none() => {
+            Some(_) if slot.matching(&answer).is_none() && slot.rival.is_none() => {
                 slot.rival = Some(self.ledger.node_id());
             }
             Some(_) => {}
@@ -133,7 +140,7 @@ impl Planner {
             return false;
         };
         let counters = &mut self.ledger.counters;
-        match (source, slot.is_proposal(), slot.proposal) {
+        match (source, slot.is_proposal(), slot.proposals.first()) {
             (Source::User, ..) => {}
             (_, true, _) => counters.matched += 1,
             (_, false, Some(_)) => counters.mismatched += 1,
@@ -357,6 +364,19 @@ impl Planner {
         }
     }
 
+    /// Rule 2: the path goes on below the next candidate if its own is parked. Below a
+    /// parked one there is nothing.
+    fn leave_parked(&mut self) {
+        let Some(slot) = self.tree.slots_mut().last_mut() else {
+            return;
+        };
+        let parked = slot.node.as_ref().is_some_and(|node| node.run == Run::Leaf);
+        let next = slot.siblings.iter().find(|node| node.run != Run::Leaf);
+        if let Some(next) = next.map(|node| node.id).filter(|_| parked) {
+            slot.put_on_path(next);
+        }
+    }
+
     /// Executes what has a parent that holds.
     fn execute(&mut self) {
         let mut parent = None;
@@ -365,24 +385,24 @@ impl Planner {
             Some(Cause::Target(_)) | None => None,
         };
         for slot in self.tree.slots_mut() {
-            let Some(node) = slot.node.as_mut() else {
-                return;
-            };
-            if stalled == Some(node.id) {
-                return;
+            let (step, decided) = (slot.step, slot.decided);
+            for node in slot.candidates_mut() {
+                if stalled == Some(node.id) {
+                    return;
+                }
+                let due = match node.run {
+                    Run::Proposed => node.candidate.kind == ActionKind::Tool || decided.is_some(),
+                    Run::Leaf => decided.is_some(),
+                    Run::Executing { .. } | Run::Executed => false,
+                };
+                if due {
+                    self.ledger.execute(node, parent, step, decided);
+                }
             }
-            let due = match node.run {
-                Run::Proposed => node.candidate.kind == ActionKind::Tool || slot.decided.is_some(),
-                Run::Leaf => slot.decided.is_some(),
-                Run::Executing { .. } | Run::Executed => false,
-            };
-            if due {
-                self.ledger.execute(node, parent, slot.step, slot.decided);
+            match slot.node.as_ref().filter(|node| node.is_executed()) {
+                None => return,
+                Some(node) => parent = Some(node.id),
             }
-            if !node.is_executed() {
-                return;
-            }
-            parent = Some(node.id);
         }
     }
 

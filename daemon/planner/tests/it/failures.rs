@@ -274,7 +274,11 @@ fn late_answers_and_unknown_ids_are_counted_and_never_used() {
     assert!(hand.has(|effect| *effect == Effect::CancelCall { call: late }));
     let candidate = crate::sim::action("y");
     for call in [late, late, CallId(0), CallId(12345)] {
-        hand.input(Input::Answered { call, candidate });
+        hand.input(Input::Answered {
+            call,
+            candidate,
+            others: Vec::new(),
+        });
         assert!(hand.last.is_empty());
     }
     let reason = String::new();

@@ -252,10 +252,10 @@ proptest! {
         let mut world = World::new(7, 1.0, 0, 0, 0);
         let (t, a, e) = (times.clone(), times.clone(), times.clone());
         world.target = Box::new(move |asked| {
-            (t[asked.step as usize].0, Ok(truth(7, &asked.prefix)))
+            (t[asked.step as usize].0, Ok(vec![truth(7, &asked.prefix)]))
         });
         world.approximation = Box::new(move |asked| {
-            (a[asked.step as usize].1, Ok(truth(7, &asked.prefix)))
+            (a[asked.step as usize].1, Ok(vec![truth(7, &asked.prefix)]))
         });
         world.execute = Box::new(move |running| {
             (e[running.step as usize].2, outcome(&running.prefix, &running.action))

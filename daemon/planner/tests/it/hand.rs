@@ -137,7 +137,46 @@ impl Hand {
         self.input(Input::Answered {
             call,
             candidate: action(text),
+            others: Vec::new(),
         });
+    }
+
+    /// A has several candidates.
+    #[track_caller]
+    pub(crate) fn offers(&mut self, step: u32, texts: &[&str]) {
+        let call = self.call(A, step).expect("it was asked");
+        let mut candidates = texts.iter().map(|text| action(text));
+        self.input(Input::Answered {
+            call,
+            candidate: candidates.next().expect("one"),
+            others: candidates.collect(),
+        });
+    }
+
+    /// The running action of a candidate completes.
+    #[track_caller]
+    pub(crate) fn candidate_runs(&mut self, step: u32, text: &str) {
+        let view = self.step(step).expect("it is in the tree");
+        let outcome = outcome(&view.prefix, &action(text).action);
+        self.candidate_ends(step, text, outcome);
+    }
+
+    #[track_caller]
+    pub(crate) fn candidate_ends(&mut self, step: u32, text: &str, outcome: Outcome) {
+        let node = self.candidate(step, text).expect("a candidate");
+        let mut executions = self.monitor.executions.iter();
+        let found = executions.find(|(_, (of, _))| *of == node);
+        let execution = *found.expect("it runs").0;
+        self.input(Input::Executed { execution, outcome });
+    }
+
+    /// The node of a candidate.
+    pub(crate) fn candidate(&self, step: u32, text: &str) -> Option<NodeId> {
+        let view = self.step(step)?;
+        let path = view.node.zip(view.action);
+        let mut candidates = path.into_iter().chain(view.siblings);
+        let found = candidates.find(|(_, of)| *of == action(text).action);
+        found.map(|(node, _)| node)
     }
 
     /// An agent fails.
@@ -242,7 +281,9 @@ impl Hand {
 /// A line of the presented stream, as a test writes it.
 pub(crate) fn short(line: &Presented) -> String {
     match line {
-        Presented::Proposed { step, .. } => format!("a{step}"),
+        Presented::Proposed { step, siblings, .. } => {
+            format!("a{step}{}", "+".repeat(siblings.len()))
+        }
         Presented::Observed { step, .. } => format!("o{step}"),
         Presented::Waiting { step, .. } => format!("waiting {step}"),
         Presented::Answer {

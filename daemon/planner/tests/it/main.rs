@@ -13,3 +13,4 @@ mod presentation;
 mod properties;
 mod sim;
 mod suggest;
+mod width;

@@ -430,6 +430,9 @@ impl Monitor {
                 self.kinds.insert(*node, *kind);
                 self.outdated.take_if(|outdated| outdated == node);
                 self.launched_executions += 1;
+                let beside = self.executions.values().filter(|(_, at)| *at == step.0);
+                let width = self.config.width.clamp(1, 8) as usize;
+                assert!(beside.count() < width, "too many at once for {step}");
                 self.launched_as.insert(*execution, (*parent, *action));
                 self.executions.insert(*execution, (*node, step.0));
             }
@@ -486,6 +489,10 @@ impl Monitor {
                 self.launch(effect);
                 assert_eq!(self.retiring, None, "two steps retire at once");
                 assert_eq!(step.0 as usize, self.verified.len());
+                assert!(
+                    !self.executions.values().any(|(_, at)| *at == step.0),
+                    "a sibling still runs"
+                );
                 let decided = &self.decided[&step.0];
                 assert_eq!(decided.node, *node);
                 assert!(decided.shown, "retired before it was shown");
@@ -512,11 +519,19 @@ impl Monitor {
     fn present(&mut self, line: &Presented) {
         match line {
             Presented::Proposed {
-                step, node, prefix, ..
+                step,
+                node,
+                prefix,
+                siblings,
+                ..
             } => {
                 assert_eq!(step.0, self.lowest(), "proposed before its turn");
                 assert!(self.all_shown(), "a_i before t_(i-1)");
                 assert!(self.proposed.insert(*node), "{node} is shown twice");
+                for (sibling, _) in siblings {
+                    assert!(self.proposed.insert(*sibling), "{sibling} is shown twice");
+                }
+                assert!(siblings.len() < self.config.width.clamp(1, 8) as usize);
                 let parent = step
                     .0
                     .checked_sub(1)

@@ -22,6 +22,8 @@ struct Trouble {
     execution_fails: u64,
     conflicts: u64,
     stales: u64,
+    /// How many candidates A gives, equal ones among them.
+    candidates: u64,
     /// Executing again may return something else.
     unstable: bool,
     t: u64,
@@ -33,6 +35,7 @@ struct Trouble {
 #[derive(Clone, Debug)]
 struct Session {
     depth: u32,
+    width: u32,
     barrier: bool,
     review: u64,
 }
@@ -74,10 +77,18 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         (percent(), percent()),
     );
     let times = (1..9000u64, 1..9000u64, 0..3000u64, 0..500u64);
-    (any::<u64>(), 0..=100u64, rates, any::<bool>(), times).prop_map(
-        |(seed, accuracy, (tf, af, ne, ef, (co, st)), unstable, (t, a, e, commit))| Trouble {
+    let candidates = prop_oneof![Just(1u64), 1..12u64];
+    let agents = (any::<u64>(), 0..=100u64, candidates);
+    (agents, rates, any::<bool>(), times).prop_map(
+        |(
+            (seed, accuracy, candidates),
+            (tf, af, ne, ef, (co, st)),
+            unstable,
+            (t, a, e, commit),
+        )| Trouble {
             seed,
             accuracy,
+            candidates,
             target_fails: tf,
             approximation_fails: af,
             not_executed: ne,
@@ -105,13 +116,14 @@ fn calm(mut trouble: Trouble) -> Trouble {
 }
 
 fn session() -> impl Strategy<Value = Session> {
-    (0..6u32, any::<bool>(), prop_oneof![Just(0), 0..6000u64]).prop_map(
-        |(depth, barrier, review)| Session {
-            depth,
-            barrier,
-            review,
-        },
-    )
+    let width = prop_oneof![Just(1u32), 0..10u32];
+    let review = prop_oneof![Just(0), 0..6000u64];
+    (0..6u32, width, any::<bool>(), review).prop_map(|(depth, width, barrier, review)| Session {
+        depth,
+        width,
+        barrier,
+        review,
+    })
 }
 
 fn pokes() -> impl Strategy<Value = Vec<Poke>> {
@@ -194,7 +206,7 @@ fn world(trouble: &Trouble) -> World {
         if happens("t fails", count, t.target_fails, t.seed, &prefix) {
             return (after, Err(failure(draw(t.seed, "failure", &prefix))));
         }
-        (after, Ok(verdict(t.seed, &prefix)))
+        (after, Ok(vec![verdict(t.seed, &prefix)]))
     });
     world.approximation = Box::new(move |asked| {
         let Asked { count, prefix, .. } = asked;
@@ -202,7 +214,18 @@ fn world(trouble: &Trouble) -> World {
         if happens("a fails", count, a.approximation_fails, a.seed, &prefix) {
             return (after, Err(failure(draw(a.seed, "a failure", &prefix))));
         }
-        (after, Ok(proposal(&a, &prefix)))
+        let others = (1..a.candidates).map(|place| {
+            if draw(a.seed, &format!("place {place}"), &prefix) % 3 == 0 {
+                verdict(a.seed, &prefix)
+            } else {
+                action(&format!(
+                    "tool {}",
+                    draw(a.seed, "place", &prefix) + place % 4
+                ))
+            }
+        });
+        let candidates = std::iter::once(proposal(&a, &prefix)).chain(others);
+        (after, Ok(candidates.collect()))
     });
     world.execute = Box::new(move |running| {
         let Running {
@@ -270,6 +293,7 @@ fn sim(session: &Session, trouble: &Trouble) -> Sim {
         Window::Sliding
     };
     let mut config = config(session.depth, window, N);
+    config.width = session.width;
     config.review = Duration::from_micros(session.review);
     Sim::new(config, world(trouble))
 }
@@ -331,10 +355,12 @@ fn poke(sim: &mut Sim, seed: u64, poke: &Poke) {
         }
         What::Accept => {
             let admission = sim.planner.admission();
-            let rival = admission.step(step).and_then(|facts| facts.rival);
-            let node = match choice % 4 {
+            let facts = admission.step(step);
+            let rival = facts.and_then(|facts| facts.rival);
+            let node = match choice % 5 {
                 0 => view.and_then(|view| view.node),
                 1 | 2 => rival,
+                3 => facts.and_then(|facts| facts.siblings.last().copied()),
                 _ => None,
             };
             sim.interrupt(Interrupt::Accept { step, node });

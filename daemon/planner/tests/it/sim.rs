@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(crate) fn config(depth: u32, window: Window, max_steps: u32) -> Config {
     Config {
         depth,
+        width: 1,
         window,
         review: Duration::ZERO,
         max_steps,
@@ -95,7 +96,8 @@ pub(crate) struct Running {
     pub(crate) speculative: bool,
 }
 
-pub(crate) type Answer = (u64, Result<Candidate, Failure>);
+/// When an agent answers, and what: its candidates, best first.
+pub(crate) type Answer = (u64, Result<Vec<Candidate>, Failure>);
 
 /// What a person does, and how long after a line is shown.
 pub(crate) type Person = dyn Fn(&Presented) -> Option<(u64, Interrupt)>;
@@ -117,8 +119,10 @@ impl World {
     /// something else. Times in microseconds.
     pub(crate) fn new(seed: u64, accuracy: f64, t: u64, a: u64, e: u64) -> World {
         World {
-            target: Box::new(move |asked| (t, Ok(truth(seed, &asked.prefix)))),
-            approximation: Box::new(move |asked| (a, Ok(guess(seed, accuracy, &asked.prefix)))),
+            target: Box::new(move |asked| (t, Ok(vec![truth(seed, &asked.prefix)]))),
+            approximation: Box::new(move |asked| {
+                (a, Ok(vec![guess(seed, accuracy, &asked.prefix)]))
+            }),
             execute: Box::new(move |running| (e, outcome(&running.prefix, &running.action))),
             retire: Box::new(|_| (0, RetireResult::Done)),
             undo: Box::new(|_| (0, 0)),
@@ -355,7 +359,11 @@ impl Sim {
                 };
                 let call = *call;
                 let input = match answer {
-                    Ok(candidate) => Input::Answered { call, candidate },
+                    Ok(mut candidates) => Input::Answered {
+                        call,
+                        candidate: candidates.remove(0),
+                        others: candidates,
+                    },
                     Err(failure) => Input::Failed { call, failure },
                 };
                 self.push(self.now + after, Event::Input(input), Some(*role));

@@ -6,7 +6,7 @@ use crate::error::RequestError;
 use crate::session::{
     AGENT_QUEUE_MAX, Attach, FromAgent, Message, SessionHandle, StreamId, ToAgent, Welcome,
 };
-use forerun_planner::Failure;
+use forerun_planner::{Config, Failure};
 use forerun_proto::conversions::{self, ConversionError};
 use forerun_proto::v1;
 use forerun_proto::v1::agent_service_attach_request::Message as FromWire;
@@ -195,8 +195,9 @@ impl Stream {
         let (call, said) = match message {
             FromWire::Generated(generated) => {
                 let usage = generated.usage.map_or_else(Usage::default, Into::into);
-                let action = first_action(generated.candidates);
-                (generated.call, FromAgent::Generated { action, usage })
+                let actions = generated.candidates.into_iter().map(action);
+                let actions = actions.take(Config::WIDTH_MAX as usize).collect();
+                (generated.call, FromAgent::Generated { actions, usage })
             }
             FromWire::Progress(progress) => (progress.call, FromAgent::Progress),
             FromWire::Failed(failed) => {
@@ -229,6 +230,7 @@ impl Stream {
                 base,
                 opening,
                 append,
+                width,
                 idle,
                 total,
             } => {
@@ -246,7 +248,7 @@ impl Stream {
                     base: base.map(|base| base.to_string()),
                     append,
                     tools_digest: self.tools.to_string(),
-                    width: 1,
+                    width,
                     deadline_ms: millis(total),
                     idle_deadline_ms: millis(idle),
                     priority: 0,
@@ -293,13 +295,11 @@ fn roles(hello: &v1::Hello, authorities: &[Authority]) -> Result<Vec<(Role, u32)
         .collect()
 }
 
-/// The first candidate's action. Arguments that are no JSON, or have no canonical form,
-/// are kept as the text that they are: calling a tool with them is an action whose
-/// observation is the error.
-fn first_action(candidates: Vec<v1::Candidate>) -> Result<Action, String> {
-    let first = candidates.into_iter().next();
-    let wire = first.ok_or("it has no candidate")?.action;
-    let wire = wire.ok_or("its candidate has no action")?;
+/// A candidate's action. Arguments that are no JSON, or have no canonical form, are kept as
+/// the text that they are: calling a tool with them is an action whose observation is the
+/// error.
+fn action(candidate: v1::Candidate) -> Result<Action, String> {
+    let wire = candidate.action.ok_or("a candidate has no action")?;
     let (tool, arguments) = (wire.tool.clone(), wire.arguments.clone());
     match Action::try_from(wire) {
         Ok(action) => Ok(action),
@@ -361,22 +361,22 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn action(tool: &str, arguments: &str) -> Result<Action, String> {
-        first_action(vec![v1::Candidate {
+    fn said(tool: &str, arguments: &str) -> Result<Action, String> {
+        action(v1::Candidate {
             action: Some(v1::Action {
                 tool: tool.to_owned(),
                 arguments: arguments.to_owned(),
             }),
             ..v1::Candidate::default()
-        }])
+        })
     }
 
     #[test]
     fn arguments_that_are_no_json_stay_an_action_and_are_kept_as_text() {
-        let valid = action("read_file", r#"{"path": "a"}"#).expect("an action");
+        let valid = said("read_file", r#"{"path": "a"}"#).expect("an action");
         assert_eq!(valid.arguments.as_str(), r#"{"path":"a"}"#);
         for broken in ["{nonsense", r#"{"a":1,"a":2}"#, ""] {
-            let kept = action("read_file", broken).expect("an action");
+            let kept = said("read_file", broken).expect("an action");
             let text = serde_json::Value::from(broken);
             assert_eq!(kept.arguments.to_value(), text);
         }
@@ -384,8 +384,8 @@ mod tests {
 
     #[test]
     fn what_names_no_tool_is_no_action() {
-        assert!(first_action(Vec::new()).is_err());
-        assert!(action("", "{}").is_err());
-        assert!(action(&"x".repeat(1_000), "{}").is_err());
+        assert!(action(v1::Candidate::default()).is_err());
+        assert!(said("", "{}").is_err());
+        assert!(said(&"x".repeat(1_000), "{}").is_err());
     }
 }

@@ -10,7 +10,7 @@ use crate::session::{
     UserInterrupt, View,
 };
 use forerun_journal::{CommitMode, SessionRecord, SessionState};
-use forerun_planner::{Seen, Window};
+use forerun_planner::{Config, Seen, Window};
 use forerun_proto::conversions::{self, ConversionError};
 use forerun_proto::v1;
 use forerun_proto::v1::session_service_interrupt_request::Interrupt as Wire;
@@ -311,6 +311,11 @@ impl Sessions {
                 format!("is {depth}; at most {DEPTH_MAX}"),
             ));
         }
+        let width = request.width.unwrap_or(settings.width);
+        if !(1..=Config::WIDTH_MAX).contains(&width) {
+            let problem = format!("is {width}; it must be 1 to {}", Config::WIDTH_MAX);
+            return Err(ConversionError::new("width", problem));
+        }
         if request.review_ms > REVIEW_MAX_MS {
             return Err(ConversionError::new(
                 "review_ms",
@@ -331,6 +336,7 @@ impl Sessions {
             seed: request.seed,
             clock_ns: request.clock_ns,
             settings: SessionSettings {
+                width,
                 window: match window {
                     v1::Window::Barrier => Window::Barrier,
                     v1::Window::Sliding | v1::Window::Unspecified => Window::Sliding,
@@ -581,6 +587,7 @@ fn info(record: &SessionRecord, view: &View) -> v1::SessionInfo {
         end_reason: summary.end_reason.clone(),
         answer: summary.answer.clone(),
         last_sequence: summary.last_sequence,
+        width: settings.width.max(1),
     }
 }
 

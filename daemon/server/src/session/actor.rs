@@ -21,7 +21,7 @@ use forerun_sandbox::Sandboxes;
 use forerun_snapshot::Workspace;
 use forerun_types::{
     ASK_USER, Action, CallId, EventKind, ExecutionId, Limits, NodeId, Observation,
-    ObservationStatus, PrefixId, SnapshotId, Source, StepIndex, Time,
+    ObservationStatus, PrefixId, Role, SnapshotId, Source, StepIndex, Time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -48,6 +48,8 @@ pub(crate) struct Context {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SessionSettings {
+    /// 0 in sessions of a daemon that knew no width; it counts as 1.
+    pub(crate) width: u32,
     pub(crate) window: Window,
     pub(crate) review_ms: u64,
     pub(crate) max_steps: u32,
@@ -124,13 +126,14 @@ pub(crate) fn spawn(
     let prefixes = Prefixes::new(&record.task, &record.instructions, &tools);
     let config = forerun_planner::Config {
         depth: record.depth,
+        width: settings.width,
         window: settings.window,
         review: Duration::from_millis(settings.review_ms),
         max_steps: settings.max_steps,
     };
     let actor = Actor {
         planner: Planner::new(config, prefixes.root()),
-        agents: Agents::new(context.deadlines.clone()),
+        agents: Agents::new(context.deadlines.clone(), settings.width),
         head_prefix: prefixes.root(),
         prefixes,
         tree: Tree::default(),
@@ -379,23 +382,40 @@ impl Actor {
                     self.plan(Input::Failed { call, failure });
                 }
             }
-            FromAgent::Generated { action, usage } => {
+            FromAgent::Generated { actions, usage } => {
                 // A late answer to a call that has ended is counted by the planner's
                 // accounting of that call, and never used.
                 let Some((role, step)) = self.agents.end(stream, call) else {
                     return;
                 };
-                match action {
-                    Ok(action) => {
+                let wanted = match role {
+                    Role::Target => 1,
+                    Role::Approximation => self.planner.config().width.max(1) as usize,
+                };
+                let actions = actions.and_then(|mut actions| {
+                    actions.truncate(wanted);
+                    let mut actions = actions.into_iter();
+                    let first = actions.next().ok_or("it has no candidate")?;
+                    Ok((first, actions.collect::<Vec<_>>()))
+                });
+                match actions {
+                    Ok((action, others)) => {
                         let candidate = self.candidate(&action);
+                        let candidates = others.iter().map(|other| self.candidate(other));
+                        let candidates = candidates.collect();
                         self.event(EventKind::Answered {
                             call,
                             role,
                             step,
                             action,
+                            others,
                             usage,
                         });
-                        self.plan(Input::Answered { call, candidate });
+                        self.plan(Input::Answered {
+                            call,
+                            candidate,
+                            others: candidates,
+                        });
                     }
                     Err(reason) => {
                         let what = format!("the answer of {role} to {call}");

@@ -59,6 +59,8 @@ pub(crate) enum ToAgent {
         /// Task and instructions, when the prefix is whole.
         opening: Option<(String, String)>,
         append: Vec<Entry>,
+        /// How many candidates are wanted at most.
+        width: u32,
         idle: Duration,
         total: Duration,
     },
@@ -119,6 +121,8 @@ struct OpenCall {
 /// The agents of one session.
 pub(crate) struct Agents {
     deadlines: Deadlines,
+    /// How many candidates A is asked for.
+    width: u32,
     seats: BTreeMap<Role, Seat>,
     streams: BTreeMap<StreamId, Stream>,
     calls: BTreeMap<CallId, OpenCall>,
@@ -134,9 +138,10 @@ pub(crate) enum Expired {
 }
 
 impl Agents {
-    pub(crate) fn new(deadlines: Deadlines) -> Agents {
+    pub(crate) fn new(deadlines: Deadlines, width: u32) -> Agents {
         Agents {
             deadlines,
+            width: width.max(1),
             seats: BTreeMap::new(),
             streams: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -413,6 +418,10 @@ impl Agents {
             base,
             opening: base.is_none().then(|| prefixes.opening()),
             append,
+            width: match open.role {
+                Role::Approximation => self.width,
+                Role::Target => 1,
+            },
             idle: self.deadlines.idle,
             total: self.deadlines.total,
         };

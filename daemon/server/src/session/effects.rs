@@ -4,7 +4,7 @@
 use super::actor::Actor;
 use super::trajectory::Node;
 use forerun_planner::{Effect, EndReason, Presented};
-use forerun_types::{EventKind, ExecutionEnd, NodeId, StepIndex};
+use forerun_types::{EventKind, ExecutionEnd, NodeId, Sibling, StepIndex};
 
 impl Actor {
     /// Carries out the effects in their order.
@@ -144,15 +144,21 @@ impl Actor {
                 node,
                 prefix,
                 action,
+                siblings,
             } => {
                 let Some(action) = self.tree.action(action).cloned() else {
                     return;
                 };
+                let siblings = siblings.into_iter().filter_map(|(node, action)| {
+                    let action = self.tree.action(action)?.clone();
+                    Some(Sibling { node, action })
+                });
                 EventKind::Proposed {
                     step,
                     node,
                     prefix,
                     action,
+                    siblings: siblings.collect(),
                 }
             }
             Presented::Observed { step, node } => return self.present_observation(step, node),

@@ -75,8 +75,9 @@ pub(crate) enum Message {
 
 /// What an agent says about a call.
 pub(crate) enum FromAgent {
+    /// Candidates, best first; at least one.
     Generated {
-        action: Result<Action, String>,
+        actions: Result<Vec<Action>, String>,
         usage: Usage,
     },
     Progress,

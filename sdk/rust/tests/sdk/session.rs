@@ -22,6 +22,7 @@ async fn a_session_is_opened_as_it_was_described() {
         .instructions("be careful")
         .policy("workspace-write")
         .depth(0)
+        .width(3)
         .window(Window::Barrier)
         .review(Duration::from_millis(250))
         .max_steps(9)
@@ -53,6 +54,7 @@ async fn a_session_is_opened_as_it_was_described() {
         clock_ns: Some(4),
         idempotency_key: request.idempotency_key.clone(),
         limits: None,
+        width: Some(3),
     };
     assert_eq!(request, &expected);
 }
