@@ -237,6 +237,7 @@ mod tests {
                     candidate: Candidate {
                         action: ActionKey(Digest::of("mine")),
                         kind: ActionKind::Tool,
+                        tool: 0,
                     },
                 },
                 3 => Interrupt::Accept { step, node },

@@ -1,5 +1,6 @@
 //! What a session's planner is told once, at its start.
 
+use crate::DepthControl;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ pub struct Config {
     /// K: how many of A's candidates for a step are executed, side by side; 0 counts as 1,
     /// and more than [`Config::WIDTH_MAX`] as that.
     pub width: u32,
+    /// Whether it is always k, or less when more does not pay.
+    #[serde(default)]
+    pub control: DepthControl,
     /// How the k undecided steps move along the plan.
     pub window: Window,
     /// How long a decided step can still be replaced by the user. Zero: no window.
@@ -50,6 +54,7 @@ impl Default for Config {
         Config {
             depth: 4,
             width: 1,
+            control: DepthControl::Fixed,
             window: Window::Sliding,
             review: Duration::ZERO,
             max_steps: 100,

@@ -69,6 +69,8 @@ pub struct Candidate {
     pub action: ActionKey,
     /// Its meaning.
     pub kind: ActionKind,
+    /// A number for its tool: how often candidates are right is learned for each.
+    pub tool: u64,
 }
 
 impl Candidate {

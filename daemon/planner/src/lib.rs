@@ -19,6 +19,7 @@ mod admission;
 mod agents;
 mod clockwork;
 mod config;
+mod depth;
 mod effect;
 mod input;
 mod interrupt;
@@ -31,6 +32,7 @@ mod window;
 
 pub use admission::{Admission, StepFacts, StepPhase};
 pub use config::{Config, Window};
+pub use depth::{DepthControl, Experience, Tau, TauError};
 pub use effect::{Effect, EndReason, Presented};
 pub use input::{Candidate, Failure, Input, Outcome, Rehashed, RetireResult, Undone};
 pub use interrupt::{Interrupt, Refusal, Seen};

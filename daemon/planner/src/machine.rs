@@ -59,6 +59,7 @@ mod rules;
 
 use crate::agents::{APPROXIMATION_TRIES, Approximation, TARGET_TRIES, Target};
 use crate::clockwork::{self, Clock};
+use crate::depth::{Depth, Experience};
 use crate::ledger::Ledger;
 use crate::tree::{Call, Node, Observed, Proposal, Review, Run, Tree};
 use crate::window::Guard;
@@ -80,6 +81,7 @@ pub struct Planner {
     clock: Clock,
     tree: Tree,
     window: Guard,
+    depth: Depth,
     ledger: Ledger,
     approximation: Approximation,
     target: Target,
@@ -130,10 +132,16 @@ const STOPPED: &str = "the session was stopped";
 impl Planner {
     /// A session that has not begun; `root` is the prefix of step 0.
     pub fn new(config: Config, root: PrefixId) -> Planner {
+        Planner::experienced(config, root, Experience::default())
+    }
+
+    /// The same, with what earlier sessions learned.
+    pub fn experienced(config: Config, root: PrefixId, experience: Experience) -> Planner {
         Planner {
             clock: Clock::default(),
             tree: Tree::default(),
             window: Guard::new(config.window),
+            depth: Depth::new(config.control, experience),
             ledger: Ledger::default(),
             approximation: Approximation::default(),
             target: Target::default(),
@@ -153,6 +161,7 @@ impl Planner {
     /// counted and otherwise ignored.
     pub fn handle(&mut self, now: Time, input: Input) -> Vec<Effect> {
         self.clock.observe(now);
+        self.depth.told(self.clock.now(), &input);
         match input {
             Input::AgentAttached { role, capacity } => self.attached(role, capacity),
             Input::AgentLost { role } => self.lost(role),
@@ -168,7 +177,7 @@ impl Planner {
             Input::Tick => {}
         }
         self.advance();
-        self.ledger.take()
+        self.take()
     }
 
     /// Does what the user wants, if it is possible now.
@@ -210,7 +219,13 @@ impl Planner {
             Interrupt::Stop => self.stop(),
         }
         self.advance();
-        Ok(self.ledger.take())
+        Ok(self.take())
+    }
+
+    fn take(&mut self) -> Vec<Effect> {
+        let effects = self.ledger.take();
+        self.depth.said(self.clock.now(), &effects);
+        effects
     }
 
     /// When [`Input::Tick`] is due, if nothing comes before. `None`: not at all.
@@ -329,6 +344,11 @@ impl Planner {
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.ledger.counters
+    }
+
+    /// What was learned so far, for sessions to come.
+    pub fn experience(&self) -> &Experience {
+        self.depth.experience()
     }
 
     /// The session's settings.

@@ -188,6 +188,15 @@ impl Tree {
             .map_or(self.end(), |slot| slot.step)
     }
 
+    /// The tools of the candidates on the path that T or the user may still refuse.
+    pub(crate) fn guesses(&self) -> impl Iterator<Item = u64> {
+        self.slots.iter().filter_map(|slot| {
+            let open = slot.decided.is_none() && slot.verdict().is_none();
+            let node = slot.node.as_ref().filter(|_| open && slot.is_proposal())?;
+            Some(node.candidate.tool)
+        })
+    }
+
     /// Whether every node before `position` has a result that holds, so that the prefix
     /// and the parent snapshot there are what they will be.
     pub(crate) fn settled(&self, position: usize) -> bool {

@@ -11,7 +11,7 @@
 //! **Invariant:** the same planner, world and observer do the same again.
 
 use forerun_planner::{
-    Candidate, Config, Effect, Failure, Input, Interrupt, Outcome, Planner, Presented, Refusal,
+    Candidate, Effect, Failure, Input, Interrupt, Outcome, Planner, Presented, Refusal,
     RetireResult,
 };
 use forerun_types::{
@@ -144,11 +144,11 @@ impl Observer for () {}
 
 impl<W: World, O: Observer> Simulation<W, O> {
     /// A session that begins at time zero, with both agents; the target takes as many
-    /// calls at once as the session is deep.
-    pub fn new(config: Config, root: PrefixId, world: W, observer: O) -> Simulation<W, O> {
-        let capacity = config.depth.max(1);
+    /// calls at once as the session is deep. `root` is the prefix that the planner begins with.
+    pub fn new(planner: Planner, root: PrefixId, world: W, observer: O) -> Simulation<W, O> {
+        let capacity = planner.config().depth.max(1);
         let mut simulation = Simulation {
-            planner: Planner::new(config, root),
+            planner,
             world,
             observer,
             now: Time::ZERO,

@@ -8,7 +8,14 @@
 #![forbid(unsafe_code)]
 
 pub mod chance;
+pub mod compare;
 pub mod engine;
 pub mod meter;
 pub mod model;
+pub mod paper;
+pub mod preset;
+pub mod replay;
 pub mod statistics;
+pub mod study;
+pub mod table;
+pub mod trace;

@@ -8,7 +8,9 @@
 use crate::chance::{Chance, Latency, Purpose, below, digest};
 use crate::engine::{Asked, Reply, Running, Simulation, World};
 use crate::meter::{Meter, Run};
-use forerun_planner::{Candidate, Config, Interrupt, Outcome, Presented, Seen, State};
+use forerun_planner::{
+    Candidate, Config, Experience, Interrupt, Outcome, Planner, Presented, Seen, State,
+};
 use forerun_types::{ActionKey, ActionKind, PrefixId, Role, Usage};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -73,16 +75,27 @@ impl Model {
     /// # Panics
     /// If the planner waits for nobody and has not ended, which would be its fault.
     pub fn run(&self, config: &Config, seed: u64) -> Run {
+        self.run_experienced(config, seed, &mut Experience::default())
+    }
+
+    /// Runs one session to its end, with what earlier ones learned, and adds to that.
+    ///
+    /// # Panics
+    /// As [`Model::run`] does.
+    pub fn run_experienced(&self, config: &Config, seed: u64, experience: &mut Experience) -> Run {
         let steps = Chance::of(seed, Purpose::Interruption)
             .choose(self.interruptions as usize, config.max_steps);
+        let planner = Planner::experienced(config.clone(), root(), experience.clone());
         let world = Living {
             model: self,
             seed,
             interrupted: steps.into_iter().collect(),
         };
-        let mut simulation = Simulation::new(config.clone(), root(), world, Meter::default());
+        let mut simulation = Simulation::new(planner, root(), world, Meter::default());
+
         simulation.run();
         assert_eq!(simulation.planner.state(), State::Ended);
+        *experience = simulation.planner.experience().clone();
         let counters = *simulation.planner.counters();
         simulation.observer.finish(&counters)
     }
@@ -107,7 +120,7 @@ impl Living<'_> {
 
     /// t_i.
     fn truth(&self, prefix: &PrefixId) -> Candidate {
-        action(self.chance(Purpose::Truth, prefix).number())
+        self.action(prefix, Purpose::Truth)
     }
 
     /// a_i.
@@ -120,7 +133,16 @@ impl Living<'_> {
         if self.chance(Purpose::Accuracy, prefix).unit() < accuracy {
             self.truth(prefix)
         } else {
-            action(self.chance(Purpose::Mistake, prefix).number())
+            self.action(prefix, Purpose::Mistake)
+        }
+    }
+
+    /// Easy steps and hard ones are done with different tools.
+    fn action(&self, prefix: &PrefixId, purpose: Purpose) -> Candidate {
+        Candidate {
+            action: ActionKey(digest(self.chance(purpose, prefix).number())),
+            kind: ActionKind::Tool,
+            tool: u64::from(self.is_easy(prefix)),
         }
     }
 
@@ -193,12 +215,5 @@ impl World for Living<'_> {
         };
         let after = Duration::from_secs_f64(least + (most - least) * share);
         Some((after, interrupt))
-    }
-}
-
-fn action(number: u64) -> Candidate {
-    Candidate {
-        action: ActionKey(digest(number)),
-        kind: ActionKind::Tool,
     }
 }

@@ -51,23 +51,23 @@ impl Summary {
     }
 }
 
-/// One result for each seed, in their order, made by as many threads as there are
+/// One result for each number, in their order, made by as many threads as there are
 /// processors.
 ///
 /// # Panics
 /// If `run` does.
-pub fn for_each_seed<T: Send>(seeds: Range<u64>, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
+pub fn in_parallel<T: Send>(numbers: Range<u64>, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let chunk = (seeds.end.saturating_sub(seeds.start))
+    let chunk = (numbers.end.saturating_sub(numbers.start))
         .div_ceil(threads)
         .max(1);
     let run = &run;
     std::thread::scope(|scope| {
-        let workers: Vec<_> = seeds
+        let workers: Vec<_> = numbers
             .clone()
             .step_by(usize::try_from(chunk).unwrap_or(usize::MAX))
             .map(|start| {
-                let part = start..start.saturating_add(chunk).min(seeds.end);
+                let part = start..start.saturating_add(chunk).min(numbers.end);
                 scope.spawn(move || part.map(run).collect::<Vec<T>>())
             })
             .collect();
@@ -94,9 +94,9 @@ mod tests {
     }
 
     #[test]
-    fn the_results_of_seeds_come_in_their_order() {
+    fn the_results_of_threads_come_in_their_order() {
         for count in [0, 1, 2, 3, 100] {
-            let results = for_each_seed(5..5 + count, |seed| seed * 2);
+            let results = in_parallel(5..5 + count, |n| n * 2);
             assert_eq!(results, (5..5 + count).map(|n| n * 2).collect::<Vec<_>>());
         }
     }

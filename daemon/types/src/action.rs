@@ -78,6 +78,14 @@ impl Action {
         }
     }
 
+    /// A number for its tool. Equal tools have equal numbers; others may, but seldom do.
+    pub fn tool_number(&self) -> u64 {
+        let digest = Digest::of(&self.tool);
+        digest.0[..8]
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// The action's random seed: H(session seed, step, canonical action).
     pub fn seed(&self, session_seed: u64, step: StepIndex) -> [u8; 32] {
         action_seed(session_seed, step, &self.key().0)

@@ -331,7 +331,7 @@ impl Planner {
 
     /// Whether the step after the last slot may start now, ahead of the lowest one.
     fn may_open(&mut self) -> bool {
-        let depth = self.target.depth(self.config.depth);
+        let depth = self.depth.limit(self.target.depth(self.config.depth));
         let lowest = self.tree.lowest_step();
         let below_answer = self
             .tree
@@ -343,6 +343,7 @@ impl Planner {
         self.target.may_ask(self.clock.now(), in_flight, is_lowest)
             && (!below_answer || self.window.goes_below_undecided_answers())
             && self.window.allows(self.tree.end(), lowest, depth)
+            && self.depth.reaches(self.tree.guesses())
     }
 
     /// A is asked where the path ends, while T thinks about the same step.

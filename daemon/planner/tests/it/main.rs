@@ -1,11 +1,10 @@
-//! The planner's suites: golden values, properties over random worlds, interrupts,
+//! The planner's suites: properties over random worlds, interrupts,
 //! failures, and prefixes that change. Every effect of every test goes through
 //! [`monitor::Monitor`], which knows the rules independently of the planner.
 
 mod backtrack;
 mod changes;
 mod failures;
-mod golden;
 mod hand;
 mod interrupts;
 mod monitor;

@@ -3,7 +3,8 @@
 
 use crate::sim::*;
 use forerun_planner::{
-    Candidate, Failure, Input, Interrupt, Outcome, RetireResult, Seen, State, StepView, Window,
+    Candidate, DepthControl, Failure, Input, Interrupt, Outcome, RetireResult, Seen, State,
+    StepView, Window,
 };
 use forerun_types::{CallId, Digest, ExecutionId, NodeId, PrefixId, Role, Source, StepIndex};
 use proptest::prelude::*;
@@ -38,6 +39,7 @@ struct Session {
     width: u32,
     barrier: bool,
     review: u64,
+    control: DepthControl,
 }
 
 /// Something that somebody does after some time, whatever the state.
@@ -117,12 +119,19 @@ fn calm(mut trouble: Trouble) -> Trouble {
 
 fn session() -> impl Strategy<Value = Session> {
     let width = prop_oneof![Just(1u32), 0..10u32];
+    let control = prop_oneof![
+        2 => Just(DepthControl::Fixed),
+        1 => Just(DepthControl::Auto),
+        1 => (1..1000u16).prop_map(|tau| DepthControl::Dynamic(tau.try_into().expect("a tau"))),
+    ];
     let review = prop_oneof![Just(0), 0..6000u64];
-    (0..6u32, width, any::<bool>(), review).prop_map(|(depth, width, barrier, review)| Session {
+    let all = (0..6u32, width, any::<bool>(), review, control);
+    all.prop_map(|(depth, width, barrier, review, control)| Session {
         depth,
         width,
         barrier,
         review,
+        control,
     })
 }
 
@@ -294,6 +303,7 @@ fn sim(session: &Session, trouble: &Trouble) -> Sim {
     };
     let mut config = config(session.depth, window, N);
     config.width = session.width;
+    config.control = session.control;
     config.review = Duration::from_micros(session.review);
     Sim::new(config, world(trouble))
 }
@@ -315,6 +325,7 @@ fn idea(seed: u64, view: Option<&StepView>, choice: u64) -> Candidate {
         (Some(_), 1) if node.is_some() => Candidate {
             action: node.expect("just checked"),
             kind: forerun_types::ActionKind::Tool,
+            tool: 0,
         },
         (_, 2) => action(&format!("ask_user {choice}")),
         _ => action(&format!("tool {choice}")),

@@ -3,8 +3,8 @@
 
 use crate::monitor::Monitor;
 use forerun_planner::{
-    Candidate, Config, Effect, Failure, Input, Interrupt, Outcome, Planner, Presented,
-    RetireResult, State, Window,
+    Candidate, Config, DepthControl, Effect, Failure, Input, Interrupt, Outcome, Planner,
+    Presented, RetireResult, State, Window,
 };
 use forerun_types::{ActionKey, ActionKind, Digest, Hasher, PrefixId, Role, StepIndex, Time};
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ pub(crate) fn config(depth: u32, window: Window, max_steps: u32) -> Config {
         depth,
         width: 1,
         window,
+        control: DepthControl::Fixed,
         review: Duration::ZERO,
         max_steps,
     }
@@ -33,6 +34,7 @@ pub(crate) fn action(text: &str) -> Candidate {
     Candidate {
         action: ActionKey(Digest::of(text)),
         kind,
+        tool: 0,
     }
 }
 
@@ -83,14 +85,12 @@ pub(crate) fn outcome(prefix: &PrefixId, action: &ActionKey) -> Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) count: u64,
-    pub(crate) step: u32,
     pub(crate) prefix: PrefixId,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Running {
     pub(crate) count: u64,
-    pub(crate) step: u32,
     pub(crate) prefix: PrefixId,
     pub(crate) action: ActionKey,
     pub(crate) speculative: bool,
@@ -174,7 +174,6 @@ pub(crate) struct Sim {
     pub(crate) log: Vec<(u64, Effect)>,
     /// What the planner was told and said, for a replay.
     pub(crate) tape: Vec<(Time, Result<Input, Interrupt>, Vec<Effect>)>,
-    pub(crate) verified_at: Vec<u64>,
     pub(crate) refusals: u32,
 }
 
@@ -191,7 +190,6 @@ impl Sim {
             counts: BTreeMap::new(),
             log: Vec::new(),
             tape: Vec::new(),
-            verified_at: Vec::new(),
             refusals: 0,
         };
         for (role, capacity) in [(Role::Approximation, 1), (Role::Target, capacity)] {
@@ -315,9 +313,6 @@ impl Sim {
         let effects = self.planner.handle(Time(self.now), input.clone());
         self.tape.push((Time(self.now), Ok(input), effects.clone()));
         self.carry_out(effects);
-        if self.monitor.verified.len() > before {
-            self.verified_at.push(self.now);
-        }
     }
 
     pub(crate) fn interrupt(&mut self, interrupt: Interrupt) {
@@ -343,14 +338,10 @@ impl Sim {
     fn schedule(&mut self, effect: &Effect) {
         match effect {
             Effect::Ask {
-                call,
-                role,
-                step,
-                prefix,
+                call, role, prefix, ..
             } => {
                 let asked = Asked {
                     count: self.count(format!("{role} {prefix}")),
-                    step: step.0,
                     prefix: *prefix,
                 };
                 let (after, answer) = match role {
@@ -371,7 +362,6 @@ impl Sim {
             Effect::Execute {
                 execution,
                 parent,
-                step,
                 action,
                 speculative,
                 ..
@@ -379,7 +369,6 @@ impl Sim {
                 let prefix = self.monitor.prefix_below(*parent);
                 let running = Running {
                     count: self.count(format!("{prefix} {action:?} {speculative}")),
-                    step: step.0,
                     prefix,
                     action: *action,
                     speculative: *speculative,

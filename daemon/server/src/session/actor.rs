@@ -130,6 +130,7 @@ pub(crate) fn spawn(
         window: settings.window,
         review: Duration::from_millis(settings.review_ms),
         max_steps: settings.max_steps,
+        ..forerun_planner::Config::default()
     };
     let actor = Actor {
         planner: Planner::new(config, prefixes.root()),
@@ -438,6 +439,7 @@ impl Actor {
         Candidate {
             action: self.tree.intern(action),
             kind: action.kind(),
+            tool: action.tool_number(),
         }
     }
 

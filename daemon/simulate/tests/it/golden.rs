@@ -1,12 +1,12 @@
 //! The golden values of planner.md, all of them: tT=8, tA=2, n=10, e=0 unless said
 //! otherwise. Expectations hold within three standard errors at 10,000 seeds.
 
-use forerun_planner::{Config, Outcome, Window};
+use forerun_planner::{Config, Outcome, Planner, Window};
 use forerun_simulate::chance::{Latency, below, digest};
 use forerun_simulate::engine::{Asked, Reply, Running, Simulation, World};
 use forerun_simulate::meter::{Meter, Run};
 use forerun_simulate::model::{Accuracy, Model};
-use forerun_simulate::statistics::{Summary, for_each_seed};
+use forerun_simulate::statistics::{Summary, in_parallel};
 use forerun_types::{ActionKey, ActionKind, PrefixId, Role, Usage};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn total(window: Window, depth: u32, accuracy: f64) -> f64 {
 }
 
 fn seconds_per_step(model: &Model, config: &Config) -> Summary {
-    Summary::of(for_each_seed(0..SEEDS, |seed| {
+    Summary::of(in_parallel(0..SEEDS, |seed| {
         model.run(config, seed).seconds_per_step()
     }))
 }
@@ -216,7 +216,7 @@ fn a_long_plan_takes_what_the_closed_form_says() {
     };
     let mean = |accuracy: f64, config: &Config| {
         let model = model(accuracy, 2.0);
-        Summary::of(for_each_seed(0..40, |seed| {
+        Summary::of(in_parallel(0..40, |seed| {
             model.run(config, seed).seconds_per_step()
         }))
     };
@@ -252,6 +252,7 @@ impl World for Agreed {
             answer: Ok(forerun_planner::Candidate {
                 action: ActionKey(asked.prefix.0),
                 kind: ActionKind::Tool,
+                tool: 0,
             }),
             usage: Usage::default(),
         }
@@ -302,7 +303,7 @@ proptest! {
         };
         let root = PrefixId(digest(0));
         let world = Agreed(times.clone());
-        let mut simulation = Simulation::new(config, root, world, Meter::default());
+        let mut simulation = Simulation::new(Planner::new(config, root), root, world, Meter::default());
         simulation.run();
         let run: &Run = simulation.observer.run();
         let found: Vec<u64> = run.verified.iter().map(|time| time.0).collect();

@@ -1,3 +1,7 @@
 //! The simulator's tests: one binary.
 
+mod compare;
+mod docs;
 mod golden;
+mod paper;
+mod replay;

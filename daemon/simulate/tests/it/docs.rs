@@ -1,0 +1,57 @@
+//! The tables of the crate's page are what the code prints. With `UPDATE_DOCS=1` they are
+//! written anew.
+
+use forerun_planner::Window;
+use forerun_simulate::compare::Compare;
+use forerun_simulate::paper::Paper;
+use forerun_simulate::table::Table;
+use std::path::Path;
+
+/// The same as `forerun simulate paper` has without flags.
+const SEEDS: u64 = 100;
+
+fn page() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")
+}
+
+fn overview(figure: u8) -> String {
+    let paper = Paper {
+        seeds: 0..SEEDS,
+        window: Window::Barrier,
+    };
+    let study = paper.figure(figure).expect("one of the figures");
+    let texts = (0..study.measures.len()).map(|measure| study.overview(measure));
+    format!("```text\n{}```\n", texts.collect::<Vec<_>>().join("\n"))
+}
+
+fn markdown(table: &Table) -> String {
+    table.markdown()
+}
+
+#[test]
+fn the_tables_of_the_page_are_what_the_code_prints() {
+    let sections = [
+        ("figure-9", overview(9)),
+        ("figure-11", overview(11)),
+        ("figure-12", overview(12)),
+        ("figure-20", overview(20)),
+        ("acceptance", markdown(&Compare::documented().acceptance())),
+    ];
+    let mut text = std::fs::read_to_string(page()).expect("the page");
+    for (name, content) in sections {
+        let (begin, end) = (
+            format!("<!-- begin {name} -->\n"),
+            format!("<!-- end {name} -->"),
+        );
+        let from = text.find(&begin).expect("the section begins") + begin.len();
+        let to = text.find(&end).expect("the section ends");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            text.replace_range(from..to, &content);
+        } else {
+            assert_eq!(&text[from..to], content, "{name}: UPDATE_DOCS=1 writes it");
+        }
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(page(), text).expect("written");
+    }
+}
