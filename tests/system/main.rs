@@ -9,6 +9,7 @@ mod interrupts;
 mod isolation;
 mod kill;
 mod resilience;
+mod simulate;
 mod stale;
 mod steering;
 mod support;

@@ -1,7 +1,11 @@
 //! The command line, one table of commands and flags.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use forerun_planner::Tau;
+use forerun_simulate::paper::FIGURES;
+use forerun_simulate::preset::Preset;
 use forerun_types::{NodeId, Role, SessionId};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Lets a fast agent run ahead of a slow one, safely: every unverified action runs in a
@@ -110,6 +114,10 @@ pub(crate) enum Command {
     /// Tools: list, show, add, remove, call
     #[command(subcommand)]
     Tool(ToolCommand),
+    /// Run the planner in virtual time: on the models of the paper, on recorded runs, and with
+    /// every way to find the depth. Needs no daemon
+    #[command(subcommand)]
+    Simulate(SimulateCommand),
     /// Run the daemon in the foreground
     Serve(ServeArgs),
     /// What the daemon starts to compile a component
@@ -353,6 +361,107 @@ pub(crate) enum ToolCommand {
         #[arg(long, value_name = "NAME")]
         policy: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimulateCommand {
+    /// Repeat the simulations of Interactive Speculative Planning: time and tokens by accuracy and
+    /// k (figure 9) and by speed (10), calls in flight (11), interruptions (12), impatience
+    /// (20 to 22)
+    Paper {
+        /// Only these figures
+        #[arg(long = "figure", value_name = "N", value_parser = figure)]
+        figures: Vec<u8>,
+        #[command(flatten)]
+        seeds: Seeds,
+        /// How the undecided steps move along the plan
+        #[arg(long, value_enum, default_value = "barrier")]
+        window: WindowArg,
+        /// Write a CSV file for each figure, and an SVG plot for each of its measures
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        results: Results,
+    },
+    /// Replay recorded runs, with speculation and without
+    Replay(ReplayArgs),
+    /// Compare fixed depths with `auto` and `dynamic`, over a grid of agents
+    Compare {
+        /// Values of tau to try, in thousandths
+        #[arg(long = "tau", value_name = "N", value_parser = tau, value_delimiter = ',',
+              default_value = "50,200,500,800,900,950,980")]
+        taus: Vec<Tau>,
+        /// Steps of each session; what a session learned is kept for the next
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        steps: u32,
+        #[command(flatten)]
+        seeds: Seeds,
+        #[command(flatten)]
+        results: Results,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Traces: JSON, one step or one run a line
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// isp, speculative-actions, dynamic or off
+    #[arg(long, value_name = "NAME", default_value_t = Preset::Isp)]
+    pub(crate) preset: Preset,
+    /// How many steps may be undecided at once, in place of the preset's
+    #[arg(long, value_name = "K")]
+    pub(crate) depth: Option<u32>,
+    /// How long the target thinks where a trace does not say
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
+    pub(crate) target_seconds: f64,
+    #[command(flatten)]
+    pub(crate) results: Results,
+}
+
+/// Which random runs.
+#[derive(Debug, Args)]
+pub(crate) struct Seeds {
+    /// How many random runs there are of each kind
+    #[arg(long = "seeds", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    count: u64,
+    /// The seed of the first one
+    #[arg(long = "seed", value_name = "SEED", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=u64::MAX / 2))]
+    first: u64,
+}
+
+impl Seeds {
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.first..self.first + self.count
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Results {
+    /// Print CSV (`--json` outranks it)
+    #[arg(long)]
+    pub(crate) csv: bool,
+}
+
+fn figure(text: &str) -> Result<u8, String> {
+    let known = text.parse().ok().filter(|number| FIGURES.contains(number));
+    known.ok_or_else(|| format!("can not be reproduced; these can: {FIGURES:?}"))
+}
+
+fn tau(text: &str) -> Result<Tau, String> {
+    let number: u16 = text.parse().map_err(|_| "is no whole number".to_owned())?;
+    Tau::try_from(number).map_err(|error| error.to_string())
+}
+
+/// Longest time of a call: a day.
+const SECONDS_MAX: f64 = 86_400.0;
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=SECONDS_MAX).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("is no number of seconds from 0 to {SECONDS_MAX}")),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -68,6 +68,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Session(command) => commands::session(&global, output, command).await?,
         Command::Tool(command) => return commands::tool(&global, output, command).await,
         Command::CompileComponent => {}
+        Command::Simulate(command) => commands::simulate(output, command)?,
         Command::Status => commands::status(&global, output).await?,
         Command::Shutdown => commands::shutdown(&global, output).await?,
         Command::Socket => commands::socket(&global, output)?,

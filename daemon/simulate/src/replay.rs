@@ -152,7 +152,13 @@ impl Replay {
         if episode.steps.is_empty() {
             return Run::default();
         }
+        // Where nothing was proposed there is nobody to ask.
         let config = Config {
+            depth: if episode.is_proposed() {
+                self.config.depth
+            } else {
+                0
+            },
             max_steps: u32::try_from(episode.steps.len()).unwrap_or(u32::MAX),
             ..self.config.clone()
         };

@@ -88,6 +88,13 @@ pub enum LineError {
     Candidates(usize),
 }
 
+impl Episode {
+    /// Whether anything was proposed.
+    pub fn is_proposed(&self) -> bool {
+        self.steps.iter().any(|step| !step.candidates.is_empty())
+    }
+}
+
 impl TraceError {
     /// Stable name of the reason, for programs.
     pub fn code(&self) -> &'static str {

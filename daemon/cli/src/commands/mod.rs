@@ -7,6 +7,7 @@ mod exec;
 mod interrupt;
 mod run;
 mod session;
+mod simulate;
 mod tool;
 mod watch;
 
@@ -17,6 +18,7 @@ pub(crate) use exec::exec;
 pub(crate) use interrupt::interrupt;
 pub(crate) use run::run;
 pub(crate) use session::session;
+pub(crate) use simulate::simulate;
 pub(crate) use tool::tool;
 pub(crate) use watch::watch;
 

@@ -39,8 +39,9 @@ impl Pace {
         let each = self.approximation? + self.execution.unwrap_or(0.0);
         // Averages of equal times differ in their last digits.
         let calls = (self.target? / each - 1e-6).ceil();
-        // A ratio of zeros is no number, and `max` leaves that out.
-        Some(calls.max(1.0).min(OVERLAP_MAX) as u32)
+        // A ratio of zeros is no number: there is nothing to overlap.
+        let calls = if calls.is_nan() { 1.0 } else { calls };
+        Some(calls.clamp(1.0, OVERLAP_MAX) as u32)
     }
 }
 

@@ -76,6 +76,7 @@ fn a_run_without_candidates_takes_the_time_of_its_target() {
     );
     let run: Run = replay(Preset::Isp).run(&episode);
     assert_eq!((run.seconds, run.hit_rate()), (10.0, None));
+    assert_eq!(run.approximation_calls, 0);
 }
 
 #[test]
