@@ -111,6 +111,7 @@ fn a_slow_approximation_agent_is_never_slower_than_off() {
 }
 
 #[test]
+#[expect(clippy::approx_constant, reason = "3.140 is a time, not pi")]
 fn with_a_barrier_independent_mistakes_cost_what_the_expectation_says() {
     let accuracies = [0.2, 0.5, 0.8, 0.9, 1.0];
     let table = [
