@@ -132,7 +132,9 @@ impl Depth {
     /// Takes note of what the planner is told.
     pub(crate) fn told(&mut self, now: Time, input: &Input) {
         match input {
-            Input::Answered { call, candidate } => {
+            Input::Answered {
+                call, candidate, ..
+            } => {
                 let Some((role, step, asked)) = self.calls.remove(call) else {
                     return;
                 };

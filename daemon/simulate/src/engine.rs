@@ -12,7 +12,7 @@
 
 use forerun_planner::{
     Candidate, Effect, Failure, Input, Interrupt, Outcome, Planner, Presented, Refusal,
-    RetireResult,
+    RetireResult, Undone,
 };
 use forerun_types::{
     ActionKey, CallId, ExecutionId, NodeId, PrefixId, Role, Source, StepIndex, Time, Usage,
@@ -33,7 +33,9 @@ pub struct Simulation<W, O> {
     sequence: u64,
     /// The prefix below each executed node that is still there.
     below: BTreeMap<NodeId, PrefixId>,
-    head: PrefixId,
+    root: PrefixId,
+    /// The verified steps, with the prefix below each.
+    verified: Vec<(NodeId, PrefixId)>,
     /// The nodes of the executions that run.
     nodes: BTreeMap<ExecutionId, NodeId>,
     /// What was cancelled or stopped, and has an event in the queue.
@@ -155,7 +157,8 @@ impl<W: World, O: Observer> Simulation<W, O> {
             queue: BTreeMap::new(),
             sequence: 0,
             below: BTreeMap::new(),
-            head: root,
+            root,
+            verified: Vec::new(),
             nodes: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             stopped: BTreeSet::new(),
@@ -260,12 +263,17 @@ impl<W: World, O: Observer> Simulation<W, O> {
             && *result == RetireResult::Done
             && let Some(next) = self.below.remove(node)
         {
-            self.head = next;
+            self.verified.push((*node, next));
         }
         let event = Event::Input(input.clone());
         self.observer.before(self.now, &event);
         let effects = self.planner.handle(self.now, input);
         self.carry_out(&event, &effects);
+    }
+
+    /// What the step after the last verified one is asked on.
+    fn head(&self) -> PrefixId {
+        self.verified.last().map_or(self.root, |(_, next)| *next)
     }
 
     /// Tells the planner now what the user wants.
@@ -313,7 +321,7 @@ impl<W: World, O: Observer> Simulation<W, O> {
                 let below = |parent| self.below.get(&parent).copied();
                 let (after, outcome) = self.world.execute(&Running {
                     step: *step,
-                    prefix: parent.and_then(below).unwrap_or(self.head),
+                    prefix: parent.and_then(below).unwrap_or(self.head()),
                     action: *action,
                     source: *source,
                     speculative: *speculative,
@@ -333,6 +341,16 @@ impl<W: World, O: Observer> Simulation<W, O> {
                 let node = *node;
                 self.at(self.now + after, Input::Retired { node, result });
             }
+            Effect::Undo { from } => {
+                self.verified.truncate(from.0 as usize);
+                let undone = Undone {
+                    first: *from,
+                    node: self.verified.last().map(|(node, _)| *node),
+                    next: self.head(),
+                    refused: None,
+                };
+                self.at(self.now, Input::Undone(undone));
+            }
             Effect::Present(line) => {
                 if let Some((after, interrupt)) = self.world.person(line) {
                     self.user_at(self.now + after, interrupt);
@@ -347,7 +365,11 @@ impl<W: World, O: Observer> Simulation<W, O> {
         self.observer.asked(self.now, asked, &reply);
         let call = asked.call;
         let input = match reply.answer {
-            Ok(candidate) => Input::Answered { call, candidate },
+            Ok(candidate) => Input::Answered {
+                call,
+                candidate,
+                others: Vec::new(),
+            },
             Err(failure) => Input::Failed { call, failure },
         };
         let rank = match asked.role {

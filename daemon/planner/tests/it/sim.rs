@@ -308,7 +308,6 @@ impl Sim {
         {
             *next = now;
         }
-        let before = self.monitor.verified.len();
         self.monitor.before(&input);
         let effects = self.planner.handle(Time(self.now), input.clone());
         self.tape.push((Time(self.now), Ok(input), effects.clone()));
