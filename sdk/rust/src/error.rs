@@ -5,6 +5,7 @@
 //! nowhere else.
 
 use crate::endpoint::EndpointError;
+use crate::model::ModelError;
 use crate::script::ScriptError;
 use forerun_proto::conversions::ConversionError;
 use forerun_proto::reason;
@@ -108,6 +109,9 @@ pub enum Error {
     /// A script of a scripted agent is not valid.
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// A model can not be an agent.
+    #[error(transparent)]
+    Model(#[from] ModelError),
 }
 
 fn tail(log_tail: &str) -> String {
@@ -170,6 +174,7 @@ impl Error {
             Error::Protocol { .. } | Error::EarlierDaemon => reason::PROTOCOL_MISMATCH,
             Error::Argument { .. } => "ARGUMENT_INVALID",
             Error::Script(_) => "SCRIPT_INVALID",
+            Error::Model(error) => error.code(),
         }
     }
 
@@ -202,6 +207,7 @@ impl Error {
                     .to_owned(),
             ),
             Error::Script(error) => error.hint().map(str::to_owned),
+            Error::Model(error) => error.hint(),
             Error::Io { .. } | Error::Invalid { .. } | Error::Argument { .. } => None,
         }
     }

@@ -19,7 +19,7 @@
 //! **Invariants**
 //! - No type that is generated from the protocol is part of the public surface.
 //! - Nothing is printed and no configuration file is read; the environment only where
-//!   [`Connect`] says so.
+//!   [`Connect`] and [`model::ModelAgent::from_env`] say so.
 //! - Every stream takes itself up again after a broken connection, without losing or
 //!   repeating anything.
 
@@ -31,6 +31,7 @@ mod endpoint;
 mod error;
 mod exec;
 mod info;
+pub mod model;
 mod open;
 pub mod script;
 mod session;

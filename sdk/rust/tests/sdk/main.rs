@@ -3,5 +3,6 @@
 mod attach;
 mod connect;
 mod fake;
+mod model;
 mod session;
 mod watch;
