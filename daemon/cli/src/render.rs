@@ -2,8 +2,8 @@
 
 use crate::style::{Style, visible};
 use forerun_types::{
-    Action, ChangeKind, Event, EventKind, Observation, ObservationStatus, PathChange, Source,
-    Undone,
+    Action, AskEnd, ChangeKind, Event, EventKind, Observation, ObservationStatus, PathChange,
+    Source, Undone,
 };
 use std::fmt::Write;
 
@@ -162,6 +162,16 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
         } => style.dim(&format!(
             "{step:>3}  ·  {call} {role} answered {}",
             describe(action)
+        )),
+        EventKind::CallEnded {
+            role,
+            step,
+            end: AskEnd::Failed,
+            reason,
+            ..
+        } => style.warn(&format!(
+            "{step:>3}     {role} agent: {}",
+            visible(reason)
         )),
         EventKind::CallEnded {
             call,

@@ -361,6 +361,11 @@ impl EventKind {
     pub fn view(&self) -> View {
         use EventKind::*;
         match self {
+            // What an agent, or its provider, could not do is for people to see.
+            CallEnded {
+                end: AskEnd::Failed,
+                ..
+            } => View::Presented,
             Asked { .. }
             | Answered { .. }
             | CallEnded { .. }

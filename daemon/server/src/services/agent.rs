@@ -30,6 +30,9 @@ const HEARTBEATS_MISSED_MAX: u32 = 3;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of an agent's id or model: both are in events.
 const NAME_BYTES_MAX: usize = 256;
+/// Most characters of a failure's reason that are kept: stops an agent from filling the
+/// journal with one.
+const REASON_CHARS_MAX: usize = 1_000;
 /// Calls that a `Hello` may name; more than can ever be in flight.
 const OPEN_CALLS_MAX: usize = 1_024;
 
@@ -201,8 +204,8 @@ impl Stream {
             }
             FromWire::Progress(progress) => (progress.call, FromAgent::Progress),
             FromWire::Failed(failed) => {
-                let failure = failure(&failed);
-                (failed.call, FromAgent::Failed(failure))
+                let (failure, reason) = failure(&failed);
+                (failed.call, FromAgent::Failed { failure, reason })
             }
             FromWire::Cancelled(cancelled) => (cancelled.call, FromAgent::Cancelled),
             FromWire::Rebase(rebase) => (rebase.call, FromAgent::Rebase),
@@ -310,14 +313,24 @@ fn action(candidate: v1::Candidate) -> Result<Action, String> {
     }
 }
 
-fn failure(failed: &v1::Failed) -> Failure {
-    let reason = failed.reason.clone();
+/// What a failure is to the planner, and what it is to people.
+fn failure(failed: &v1::Failed) -> (Failure, String) {
+    let reason: String = failed.reason.chars().take(REASON_CHARS_MAX).collect();
     match failed.kind() {
-        v1::FailureKind::RateLimited => Failure::RateLimited {
-            retry_after: Duration::from_millis(failed.retry_after_ms),
-        },
-        v1::FailureKind::Permanent => Failure::Permanent { reason },
-        v1::FailureKind::Transient | v1::FailureKind::Unspecified => Failure::Transient { reason },
+        v1::FailureKind::RateLimited => {
+            let retry_after = Duration::from_millis(failed.retry_after_ms);
+            let wait = retry_after.as_secs_f64();
+            let told = format!("rate limited for {wait:.1} s: {reason}");
+            (Failure::RateLimited { retry_after }, told)
+        }
+        v1::FailureKind::Permanent => {
+            let told = reason.clone();
+            (Failure::Permanent { reason }, told)
+        }
+        v1::FailureKind::Transient | v1::FailureKind::Unspecified => {
+            let told = reason.clone();
+            (Failure::Transient { reason }, told)
+        }
     }
 }
 

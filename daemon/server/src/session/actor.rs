@@ -73,6 +73,8 @@ pub(super) struct Actor {
     pub(super) question: Option<(ExecutionId, StepIndex)>,
     /// What the planner is to be told in this turn.
     pub(super) inputs: VecDeque<Input>,
+    /// Why calls of this turn failed, in the words of their agents.
+    pub(super) failures: BTreeMap<CallId, String>,
     /// Events of this turn, not written yet.
     pub(super) unwritten: Vec<(Time, EventKind)>,
     /// Retirements of this turn, started once its events are written.
@@ -142,6 +144,7 @@ pub(crate) fn spawn(
         executions: BTreeMap::new(),
         question: None,
         inputs: VecDeque::new(),
+        failures: BTreeMap::new(),
         unwritten: Vec::new(),
         retirements: Vec::new(),
         summary: Summary::default(),
@@ -273,6 +276,7 @@ impl Actor {
             let effects = self.planner.handle(now, input);
             self.perform(effects);
         }
+        self.failures.clear();
     }
 
     async fn write(&mut self) -> Result<(), forerun_journal::JournalError> {
@@ -302,6 +306,7 @@ impl Actor {
         for expired in self.agents.expire(now) {
             match expired {
                 Expired::Call { call, reason } => {
+                    self.failures.insert(call, reason.clone());
                     self.plan(Input::Failed {
                         call,
                         failure: Failure::Transient { reason },
@@ -378,8 +383,9 @@ impl Actor {
             FromAgent::Progress => self.agents.progress(now, stream, call),
             FromAgent::Rebase => self.agents.rebase(stream, call, &self.prefixes),
             FromAgent::Cancelled => {}
-            FromAgent::Failed(failure) => {
+            FromAgent::Failed { failure, reason } => {
                 if self.agents.end(stream, call).is_some() {
+                    self.failures.insert(call, reason);
                     self.plan(Input::Failed { call, failure });
                 }
             }

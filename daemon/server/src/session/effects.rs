@@ -38,14 +38,16 @@ impl Actor {
                 role,
                 step,
                 end,
-                reason,
+                reason: why,
             } => {
+                let reason = self.failures.remove(&call);
+                let reason = reason.unwrap_or_else(|| why.to_owned());
                 self.event(EventKind::CallEnded {
                     call,
                     role,
                     step,
                     end,
-                    reason: reason.into(),
+                    reason,
                 });
             }
             Effect::Execute {

@@ -81,7 +81,11 @@ pub(crate) enum FromAgent {
         usage: Usage,
     },
     Progress,
-    Failed(Failure),
+    Failed {
+        failure: Failure,
+        /// For people.
+        reason: String,
+    },
     Cancelled,
     Rebase,
 }
