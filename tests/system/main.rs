@@ -8,6 +8,7 @@ mod exec;
 mod interrupts;
 mod isolation;
 mod kill;
+mod models;
 mod resilience;
 mod simulate;
 mod stale;

@@ -91,6 +91,10 @@ impl Home {
             .env_remove("FORERUN_ENDPOINT")
             .env_remove("FORERUN_STATE_DIR")
             .env_remove("FORERUN_TOKEN")
+            .env_remove("OPENAI_API_KEY")
+            .env_remove("OPENAI_BASE_URL")
+            .env_remove("ANTHROPIC_API_KEY")
+            .env_remove("ANTHROPIC_BASE_URL")
             .env_remove("RUST_LOG");
         command
     }

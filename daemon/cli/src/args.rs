@@ -169,12 +169,15 @@ pub(crate) struct RunArgs {
     /// The directory to work in; a new one for the example
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
-    /// The fast agent, such as script:FILE
+    /// The fast agent: openai:MODEL, anthropic:MODEL or script:FILE
     #[arg(long, value_name = "SPEC")]
     pub(crate) approximation: Option<String>,
-    /// The slow agent, such as script:FILE
+    /// The slow agent: openai:MODEL, anthropic:MODEL or script:FILE
     #[arg(long, value_name = "SPEC")]
     pub(crate) target: Option<String>,
+    /// A pair of agents of Interactive Speculative Planning: isp-1, isp-2, isp-3 or isp-4
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["approximation", "target"], requires = "task")]
+    pub(crate) setting: Option<String>,
     /// The policy set
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<String>,
@@ -263,7 +266,8 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// The agent, such as script:FILE
+    /// The agent: openai[+STYLE]:MODEL[@BASE_URL], anthropic[+STYLE]:MODEL[@BASE_URL], with
+    /// a STYLE of cot, react or debate; or script:FILE
     pub(crate) spec: String,
     /// What it does
     #[arg(long)]

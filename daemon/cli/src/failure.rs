@@ -17,6 +17,7 @@
 //! `forerun exec` ends with the code of the program that it ran, once that has ended.
 
 use forerun_proto::reason;
+use forerun_sdk::model::ModelError;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -106,6 +107,7 @@ impl From<forerun_sdk::Error> for Failure {
                 Some(source) if source.is::<std::io::Error>() => Exit::NoInput,
                 _ => Exit::Data,
             },
+            Error::Model(error) => exit_of_model(error),
             Error::Refused(refusal) => exit_of(&refusal.reason),
             _ => Exit::Software,
         };
@@ -124,6 +126,15 @@ impl From<forerun_sdk::Error> for Failure {
             message,
             hint: error.hint(),
         }
+    }
+}
+
+/// The exit code of a model that can not be an agent.
+fn exit_of_model(error: &ModelError) -> Exit {
+    match error {
+        ModelError::KeyMissing { .. } | ModelError::KeyInvalid { .. } => Exit::NotAllowed,
+        ModelError::Tls { .. } => Exit::Unavailable,
+        _ => Exit::Usage,
     }
 }
 

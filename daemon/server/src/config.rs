@@ -5,7 +5,8 @@
 
 use forerun_snapshot::Retention;
 use forerun_types::Limits;
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +52,19 @@ pub struct Settings {
     pub agents: AgentSettings,
     /// How long commits can be undone.
     pub undo: UndoSettings,
+    /// Models, which the command line reads and checks: the daemon calls none.
+    #[serde(skip_serializing)]
+    pub models: Elsewhere,
+}
+
+/// A table of the file that somebody else reads: whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere;
+
+impl<'de> Deserialize<'de> for Elsewhere {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Elsewhere, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Elsewhere)
+    }
 }
 
 /// How long commits can be undone: what they replaced is kept for so long.
@@ -105,6 +119,7 @@ impl Default for Settings {
             limits: Limits::default(),
             agents: AgentSettings::default(),
             undo: UndoSettings::default(),
+            models: Elsewhere,
         }
     }
 }
@@ -262,6 +277,12 @@ mod tests {
             error.contains("line 3") && error.contains("cpu_msec"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn models_are_left_to_who_calls_them() {
+        let text = "[models]\ntarget = \"openai:m\"\n[models.prices.m]\ninput = 2\noutput = 8\n";
+        assert_eq!(load(text), Ok(Settings::default()));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod services;
 mod session;
 mod socket;
 
-pub use config::{AgentSettings, Config, ConfigError, DEPTH_MAX, Settings};
+pub use config::{AgentSettings, Config, ConfigError, DEPTH_MAX, Elsewhere, Settings};
 pub use daemon::{ServeError, serve};
 pub use forerun_sandbox::{COMPILE_BYTES, COMPILE_CPU_SECONDS, compile_process};
 pub use socket::SocketError;

@@ -82,7 +82,8 @@ fn log() {
     let _ = result;
 }
 
-fn default_config_file() -> Option<PathBuf> {
+/// The configuration of this user, which need not exist.
+pub(super) fn default_config_file() -> Option<PathBuf> {
     let absolute = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)

@@ -5,6 +5,7 @@ mod daemon;
 mod doctor;
 mod exec;
 mod interrupt;
+mod models;
 mod run;
 mod session;
 mod simulate;

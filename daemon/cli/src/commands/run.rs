@@ -3,6 +3,7 @@
 
 use super::agent::Spec;
 use super::connect;
+use super::models::Models;
 use super::session::{commit_name, json, print_diff};
 use super::watch::show;
 use crate::args::{CommitArg, Global, RunArgs, WindowArg};
@@ -10,8 +11,9 @@ use crate::example::{self, Example};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::style::visible;
+use forerun_sdk::model::ModelOptions;
 use forerun_sdk::{CommitMode, Finish, Forerun, Session, SessionInfo, SessionState, Window};
-use forerun_types::{EventKind, FileDiff, Role, View};
+use forerun_types::{EventKind, FileDiff, Role, Usage, View};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -26,6 +28,7 @@ struct Plan {
     workspace: PathBuf,
     approximation: Option<String>,
     target: String,
+    models: ModelOptions,
     policy: Option<String>,
     depth: Option<u32>,
     width: Option<u32>,
@@ -55,28 +58,24 @@ pub(crate) async fn run(
     if args.task.is_none() {
         return run_example(global, output, args).await;
     }
-    let plan = plan(args)?;
+    let plan = plan(output, args)?;
     let daemon = connect(global).await?;
     let ended = execute(global, &daemon, output, &plan).await?;
     report(output, &ended);
     Ok(exit_code(&ended))
 }
 
-fn plan(args: RunArgs) -> Result<Plan, Failure> {
-    let missing =
-        |what: &str, hint: &str| Failure::new(Exit::Usage, "ARGUMENT_MISSING", what).hint(hint);
-    let target = args.target.ok_or_else(|| {
-        missing(
-            "no target agent is given",
-            "--target script:FILE; a plan's verdicts are the target's",
-        )
-    })?;
-    let depth = args.depth;
-    if args.approximation.is_none() && depth != Some(0) {
-        return Err(missing(
-            "no approximation agent is given",
-            "--approximation script:FILE, or --depth 0 to run without speculation",
-        ));
+fn plan(output: Output, args: RunArgs) -> Result<Plan, Failure> {
+    let models = Models::load()?;
+    let pair = models.pair(&args, |name| std::env::var(name).ok())?;
+    if let Some(why) = &pair.chosen {
+        let target = &pair.target;
+        output.note(&match &pair.approximation {
+            Some(approximation) => {
+                format!("agents: {approximation} runs ahead of {target} ({why})")
+            }
+            None => format!("agent: {target} ({why})"),
+        });
     }
     let workspace = match args.workspace {
         Some(workspace) => workspace,
@@ -91,10 +90,11 @@ fn plan(args: RunArgs) -> Result<Plan, Failure> {
         task: args.task.unwrap_or_default(),
         instructions: String::new(),
         workspace,
-        approximation: args.approximation,
-        target,
+        approximation: pair.approximation,
+        target: pair.target,
+        models: models.options(),
         policy: args.policy,
-        depth,
+        depth: pair.depth,
         width: args.width,
         window: window(args.window),
         commit: commit(args.commit.unwrap_or(CommitArg::Step)),
@@ -128,6 +128,7 @@ async fn run_example(global: &Global, output: Output, args: RunArgs) -> Result<E
         workspace: example.workspace("workspace")?,
         approximation: Some(args.approximation.unwrap_or_else(|| spec.clone())),
         target: args.target.unwrap_or(spec),
+        models: Models::load()?.options(),
         policy: args.policy,
         depth: args.depth,
         width: args.width,
@@ -171,9 +172,9 @@ async fn execute(
     output: Output,
     plan: &Plan,
 ) -> Result<Ended, Failure> {
-    // A script with an error is reported before anything is opened.
+    // A script with an error, or a missing key, is reported before anything is opened.
     for spec in plan.approximation.iter().chain([&plan.target]) {
-        Spec::load(spec)?;
+        Spec::load(spec, &plan.models)?;
     }
     let mut builder = daemon
         .session(&plan.workspace)
@@ -348,6 +349,14 @@ fn report(output: Output, ended: &Ended) {
         counts.target_calls,
         counts.approximation_calls,
     ));
+    for (role, usage) in [
+        (Role::Target, info.target_usage),
+        (Role::Approximation, info.approximation_usage),
+    ] {
+        if usage != Usage::default() {
+            output.line(&spent(role, &usage));
+        }
+    }
     let id = &info.id;
     if ended.taken_back {
         output.line("its changes were taken back");
@@ -362,6 +371,18 @@ fn report(output: Output, ended: &Ended) {
             info.workspace.display()
         ));
     }
+}
+
+/// What the answers of a model cost.
+fn spent(role: Role, usage: &Usage) -> String {
+    let cost = match usage.cost_micros {
+        0 => String::new(),
+        micros => format!(", cost {:.4}", micros as f64 / 1e6),
+    };
+    format!(
+        "{role}: {} prompt tokens ({} from the cache), {} generated{cost}",
+        usage.input_tokens, usage.cached_input_tokens, usage.output_tokens
+    )
 }
 
 /// The measured difference that speculation made.

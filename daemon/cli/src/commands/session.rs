@@ -279,6 +279,10 @@ pub(crate) fn json(info: &SessionInfo) -> serde_json::Value {
         },
         "elapsed_us": u64::try_from(info.timings.elapsed.as_micros()).unwrap_or(u64::MAX),
         "execution_us": u64::try_from(info.timings.execution.as_micros()).unwrap_or(u64::MAX),
+        "usage": {
+            "approximation": info.approximation_usage,
+            "target": info.target_usage,
+        },
         "end_reason": info.end_reason,
         "answer": info.answer,
     })
