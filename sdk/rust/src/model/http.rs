@@ -49,6 +49,9 @@ const RATE_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
 /// The longest wait that a 429 may ask for: stops a server from ending a session by a date
 /// in another century.
 const RATE_LIMIT_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long the end of a body is waited for once all of the answer is there: a connection
+/// whose last response was read to its end is used again.
+const END_PATIENCE: Duration = Duration::from_millis(50);
 /// Bytes of a token of English or code, for reporting progress before the server counts.
 const BYTES_PER_TOKEN: usize = 4;
 
@@ -173,7 +176,7 @@ impl Server {
         headers
     }
 
-    /// Reads the reply to its end, and no further.
+    /// Reads the reply to its end.
     async fn read(
         &self,
         mut response: Response,
@@ -209,6 +212,7 @@ impl Server {
             }
             for event in decoder.feed(&chunk)? {
                 if fold.event(&self.redact(&event))? {
+                    let _ = timeout(END_PATIENCE, response.chunk()).await;
                     return checked(fold.finish());
                 }
             }
