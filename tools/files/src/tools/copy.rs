@@ -73,9 +73,7 @@ impl Tool for Copy {
         }
         // Looked at whole before anything is written: what is copied is what was there.
         let entries = if source.is_dir() {
-            let mut entries = Vec::new();
-            walk(&from.path, PathBuf::new(), &mut entries)
-                .map_err(Error::io("read", &from.shown))?;
+            let entries = walk(&from.path).map_err(Error::io("read", &from.shown))?;
             if entries.len() > ENTRIES_MAX {
                 return Err(refused(&format!("it has more than {ENTRIES_MAX} entries")));
             }
@@ -110,24 +108,25 @@ impl Tool for Copy {
     }
 }
 
-/// Everything below, directories before what is in them.
-fn walk(
-    root: &Path,
-    relative: PathBuf,
-    entries: &mut Vec<(PathBuf, fs::FileType)>,
-) -> std::io::Result<()> {
-    for entry in fs::read_dir(root.join(&relative))? {
-        let entry = entry?;
-        let (kind, path) = (entry.file_type()?, relative.join(entry.file_name()));
-        entries.push((path.clone(), kind));
-        if entries.len() > ENTRIES_MAX {
-            break;
-        }
-        if kind.is_dir() {
-            walk(root, path, entries)?;
+/// Everything below, a directory before what is in it, until it is more than can be copied.
+/// Only one directory is open at a time: a tree may be deeper than there are handles.
+fn walk(root: &Path) -> std::io::Result<Vec<(PathBuf, fs::FileType)>> {
+    let mut entries = Vec::new();
+    let mut unread = vec![PathBuf::new()];
+    while let Some(directory) = unread.pop() {
+        for entry in fs::read_dir(root.join(&directory))? {
+            let entry = entry?;
+            let (kind, path) = (entry.file_type()?, directory.join(entry.file_name()));
+            if kind.is_dir() {
+                unread.push(path.clone());
+            }
+            entries.push((path, kind));
+            if entries.len() > ENTRIES_MAX {
+                return Ok(entries);
+            }
         }
     }
-    Ok(())
+    Ok(entries)
 }
 
 fn copy_tree(

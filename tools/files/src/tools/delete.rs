@@ -4,7 +4,8 @@ use super::Kind;
 use forerun_tool_kit::{
     Annotations, Deserialize, Error, JsonSchema, Output, Places, Serialize, Tool, kind as kind_of,
 };
-use std::fs;
+use std::path::Path;
+use std::{fs, io};
 
 /// Deletes a file, a symbolic link (not what it points to), or an empty directory; with
 /// `recursive` a directory and all that is in it. Example: {"path": "src/old.rs"}. A path
@@ -37,12 +38,12 @@ impl Tool for Delete {
         let metadata =
             fs::symlink_metadata(&place.path).map_err(Error::io("delete", &place.shown))?;
         let (kind, result) = if metadata.is_dir() {
-            let remove = if self.recursive {
-                fs::remove_dir_all
+            let removed = if self.recursive {
+                remove_tree(&place.path)
             } else {
-                fs::remove_dir
+                fs::remove_dir(&place.path)
             };
-            (Kind::Directory, remove(&place.path))
+            (Kind::Directory, removed)
         } else if metadata.is_symlink() {
             (Kind::Symlink, fs::remove_file(&place.path))
         } else {
@@ -66,6 +67,30 @@ impl Tool for Delete {
             },
         ))
     }
+}
+
+/// Removes a directory and all that is in it. Only one directory is open at a time, other
+/// than in `remove_dir_all`: a tree may be deeper than there are handles. Safe with paths
+/// because nobody else changes the sandbox's files meanwhile.
+fn remove_tree(root: &Path) -> io::Result<()> {
+    let mut unremoved = vec![root.to_owned()];
+    while let Some(directory) = unremoved.last() {
+        let entries: Vec<_> = fs::read_dir(directory)?.collect::<Result<_, _>>()?;
+        let known = unremoved.len();
+        for entry in entries {
+            if entry.file_type()?.is_dir() {
+                unremoved.push(entry.path());
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        if unremoved.len() == known
+            && let Some(empty) = unremoved.pop()
+        {
+            fs::remove_dir(empty)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -98,6 +123,16 @@ mod tests {
         assert!(files.path("a/b/c").exists());
         files.text("delete", &json!({"path": "a", "recursive": true}));
         assert!(!files.path("a").exists());
+    }
+
+    #[test]
+    fn a_tree_is_deleted_whatever_is_in_it() {
+        let files = Fixture::new(&[("a/b/c", ""), ("a/b/d/e", ""), ("a/f/g/h", ""), ("k", "")]);
+        std::os::unix::fs::symlink("../k", files.path("a/link")).expect("linked");
+        std::fs::create_dir(files.path("a/f/empty")).expect("created");
+        files.text("delete", &json!({"path": "a", "recursive": true}));
+        assert!(!files.path("a").exists());
+        assert!(files.path("k").exists());
     }
 
     #[test]
