@@ -9,16 +9,13 @@ use crate::guest::{CommandPre, Grant, Inbox, LimitHit, State, ToolPre, timestamp
 use crate::outcome::{self, End};
 use crate::registry::{Registry, Version};
 use crate::run::{Command, Digests, Done, Exec, Program, Run, RunUsage};
+use crate::time::within;
 use crate::toolbox::{Body, Toolbox};
 use forerun_snapshot::{Delta, FsError, Quota};
 use forerun_types::{LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use wasmtime::Store;
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Store, UpdateDeadline};
 
 /// Time that a component has to list its tools.
 const LIST_MS: u64 = 5_000;
@@ -230,18 +227,16 @@ async fn execute(
 ) -> Executed {
     let limits = grant.limits;
     let is_command = matches!(call, Call::Command(_));
-    let mut store = store(machine, grant, limits);
-    let busy = AtomicU64::new(0);
-    let call = Busy::new(call.make(&mut store), &busy);
-    let end = match tokio::time::timeout(limits.wall(), call).await {
-        Ok(Ok(end)) => end,
-        Ok(Err(error)) => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+    let mut store = store(machine, grant);
+    let mut cpu = Duration::ZERO;
+    let end = match within(limits, &mut cpu, call.make(&mut store)).await {
+        Ok(end) => end,
+        Err(error) => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             Some(exit) if is_command => End::Exit(exit.0),
             _ => End::of_trap(&error),
         },
-        Err(_) => End::Limit(LimitName::WallTime),
     };
-    usage.cpu_us = busy.into_inner();
+    usage.cpu_us = micros(cpu);
     let state = store.into_data();
     usage.memory_peak = state.memory.peak;
     Executed {
@@ -309,16 +304,14 @@ pub(crate) async fn list(
         wall_ms: LIST_MS,
         ..Limits::default()
     };
-    let mut store = store(machine, Grant::nothing(&limits), &limits);
+    let mut store = store(machine, Grant::nothing(&limits));
     let call = async {
         let guest = component.instantiate_async(&mut store).await?;
         guest.forerun_tool_tools().call_list(&mut store).await
     };
-    match tokio::time::timeout(limits.wall(), call).await {
-        Ok(Ok(tools)) => Ok(tools),
-        Ok(Err(error)) => Err(End::of_trap(&error).describe(&limits)),
-        Err(_) => Err(End::Limit(LimitName::WallTime).describe(&limits)),
-    }
+    within(&limits, &mut Duration::default(), call)
+        .await
+        .map_err(|error| End::of_trap(&error).describe(&limits))
 }
 
 /// Calls a name that need not be listed, with the whole grant; for the self-check.
@@ -333,36 +326,25 @@ pub(crate) async fn call(
         volumes: Some(volumes),
         ..Grant::nothing(&limits)
     };
-    let mut store = store(machine, grant, &limits);
+    let mut store = store(machine, grant);
     let call = async {
         let guest = component.instantiate_async(&mut store).await?;
         let tools = guest.forerun_tool_tools();
         tools.call_call(&mut store, name, "{}").await
     };
-    match tokio::time::timeout(limits.wall(), call).await {
-        Ok(Ok(Ok(output))) => Ok(outcome::text(&output.content)),
-        Ok(Ok(Err(refusal))) => Err(refusal),
-        Ok(Err(error)) => Err(End::of_trap(&error).describe(&limits)),
-        Err(_) => Err(End::Limit(LimitName::WallTime).describe(&limits)),
-    }
+    within(&limits, &mut Duration::default(), call)
+        .await
+        .map_err(|error| End::of_trap(&error).describe(&limits))?
+        .map(|output| outcome::text(&output.content))
 }
 
-fn store(machine: &Machine, grant: Grant<'_>, limits: &Limits) -> Store<State> {
+fn store(machine: &Machine, grant: Grant<'_>) -> Store<State> {
     let mut store = Store::new(&machine.engine, State::new(grant));
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-    // The guest is looked at once a tick while it computes; time that it spends waiting
-    // is not counted, for the callback runs in the guest's code only.
-    let mut ticks = 0;
-    let ticks_max = limits.cpu_ms;
+    // A guest that computes ends its turn at every tick.
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |_| {
-        ticks += 1;
-        if ticks > ticks_max {
-            return Err(LimitHit(LimitName::Cpu).into());
-        }
-        Ok(UpdateDeadline::Yield(1))
-    });
+    store.epoch_deadline_async_yield_and_update(1);
     store
 }
 
@@ -382,33 +364,6 @@ impl End {
             return End::Trap(trap.to_string());
         }
         End::Trap(error.root_cause().to_string())
-    }
-}
-
-/// Measures how long a future keeps its thread busy.
-struct Busy<'a, F> {
-    work: Pin<Box<F>>,
-    micros: &'a AtomicU64,
-}
-
-impl<'a, F> Busy<'a, F> {
-    fn new(work: F, micros: &'a AtomicU64) -> Busy<'a, F> {
-        Busy {
-            work: Box::pin(work),
-            micros,
-        }
-    }
-}
-
-impl<F: Future> Future for Busy<'_, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let started = Instant::now();
-        let result = self.work.as_mut().poll(cx);
-        self.micros
-            .fetch_add(micros(started.elapsed()), Ordering::Relaxed);
-        result
     }
 }
 

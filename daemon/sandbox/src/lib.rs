@@ -39,6 +39,7 @@ mod registry;
 mod run;
 mod sandboxes;
 mod self_check;
+mod time;
 mod toolbox;
 
 pub use cache::{COMPILE_BYTES, COMPILE_CPU_SECONDS, compile_process};

@@ -2,6 +2,7 @@
 //! call. Interfaces are linked one by one, so that nothing is there that was not meant.
 
 mod clock;
+mod egress;
 pub(crate) mod limits;
 mod pipe;
 pub(crate) mod process;
@@ -16,6 +17,7 @@ pub(crate) use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::fs::{self, HasFs, SharedVolumes, View, Volumes, WORKSPACE};
 use clock::{Clock, ClockView, HasClock};
+use egress::Egress;
 use forerun_types::Limits;
 use limits::MemoryLimiter;
 use process::{HasProcess, Process, ProcessView};
@@ -25,6 +27,8 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtx, WasiCliCtxView};
 use wasmtime_wasi::p2::bindings::{cli, clocks, random as wasi_random, sockets};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtx, WasiSocketsCtxView};
+use wasmtime_wasi_http::p2::bindings::http as wasi_http;
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 wasmtime::component::bindgen!({
@@ -42,6 +46,7 @@ pub(crate) struct State {
     random: Random,
     cli: WasiCliCtx,
     sockets: WasiSocketsCtx,
+    egress: Egress,
     pub(crate) process: Process,
     /// Where the workspace is found, by each of these names.
     mounts: Vec<String>,
@@ -85,6 +90,7 @@ impl State {
             random: Random::new(&grant.seed),
             cli: WasiCliCtx::default(),
             sockets: WasiSocketsCtx::default(),
+            egress: Egress::new(),
             process: grant.process,
             mounts: grant.mounts,
         }
@@ -140,6 +146,9 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     sockets::tcp_create_socket::add_to_linker::<State, WasiSockets>(l, sockets)?;
     sockets::udp::add_to_linker::<State, WasiSockets>(l, sockets)?;
     sockets::udp_create_socket::add_to_linker::<State, WasiSockets>(l, sockets)?;
+    let options = wasi_http::types::LinkOptions::default();
+    wasi_http::types::add_to_linker::<State, WasiHttp>(l, &options, egress)?;
+    wasi_http::outgoing_handler::add_to_linker::<State, WasiHttp>(l, egress)?;
     Ok(linker)
 }
 
@@ -178,6 +187,10 @@ fn sockets(state: &mut State) -> WasiSocketsCtxView<'_> {
         ctx: &mut state.sockets,
         table: &mut state.table,
     }
+}
+
+fn egress(state: &mut State) -> WasiHttpCtxView<'_> {
+    state.egress.view(&mut state.table)
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ async fn calling_the_host_without_end_runs_into_cpu_time() {
     for attack in ["call_without_end", "ask_without_end", "print_without_end"] {
         stopped(&mut fixture, attack, LimitName::Cpu, "100 ms of CPU time").await;
     }
+    // What the host does counts in full, and not once a call.
+    fixture.limits.cpu_ms = 200;
+    let attack = "write_much_without_end";
+    let done = stopped(&mut fixture, attack, LimitName::Cpu, "200 ms of CPU time").await;
+    assert!(done.usage.cpu_us < 400_000, "{:?}", done.usage);
 }
 
 #[tokio::test]
@@ -124,17 +129,14 @@ async fn directories_go_no_deeper_than_a_path_can_say() {
     let text = fixture.text("deep_directories", json!({})).await;
     assert_eq!(text, "name-too-long at 2043");
     unharmed(&mut fixture).await;
-    // Removing holds every directory on the way open.
-    fixture.limits.handles = 4_096;
-    let removed = fixture
-        .run("delete", json!({"path": "d", "recursive": true}))
-        .await;
-    assert_eq!(
-        removed.observation.status,
-        ObservationStatus::Success,
-        "{}",
-        removed.observation.text
-    );
+    // Deeper than there are handles: what goes through all of it opens one at a time. By
+    // paths of 4,000 bytes, which takes its time.
+    fixture.limits.wall_ms = 110_000;
+    fixture.text("copy", json!({"from": "d", "to": "e"})).await;
+    for path in ["d", "e"] {
+        let all = json!({"path": path, "recursive": true});
+        fixture.text("delete", all).await;
+    }
     assert_eq!(fixture.text("list_dir", json!({})).await, "a (10)");
 }
 
@@ -248,6 +250,30 @@ async fn there_is_no_network_of_any_kind() {
         let done = fixture.run(attack, json!({})).await;
         assert_eq!(done.observation.text, text);
     }
+}
+
+#[tokio::test]
+async fn what_a_way_out_is_answered_is_a_denial_by_its_own_error() {
+    let mut fixture = fixture();
+    assert_eq!(
+        fixture.text("sockets", json!({})).await,
+        "name: permanent-resolver-failure\n\
+         connect: access-denied\n\
+         listen: access-denied\n\
+         datagram: access-denied"
+    );
+    assert_eq!(
+        fixture.text("request", json!({})).await,
+        "ErrorCode::HttpRequestDenied"
+    );
+    let held = fixture.run("hold_requests", json!({})).await;
+    let handles = ObservationStatus::Stopped(LimitName::Handles);
+    assert_eq!(
+        held.observation.status, handles,
+        "{}",
+        held.observation.text
+    );
+    unharmed(&mut fixture).await;
 }
 
 #[tokio::test]

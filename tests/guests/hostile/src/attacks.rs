@@ -1,8 +1,12 @@
 //! What the tools do.
 
+use crate::network;
 use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
+
+/// Bytes that one call may still move.
+const LARGE: usize = 24 << 20;
 
 pub(crate) type Attack = fn() -> String;
 
@@ -163,6 +167,14 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
             std::hint::black_box(wasip2::clocks::wall_clock::now());
         }
     }),
+    ("write_much_without_end", || {
+        // Each call keeps the host busy for many ticks of the guest's clock.
+        fs::write("/workspace/written", "x").expect("writes");
+        let (file, much) = (raw::open("written"), vec![b'x'; LARGE]);
+        loop {
+            std::hint::black_box(file.write(&much, 0).expect("writes"));
+        }
+    }),
     ("ask_without_end", || {
         let over = wasip2::clocks::monotonic_clock::subscribe_duration(0);
         loop {
@@ -289,6 +301,9 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
             .map(|path| fs::metadata(format!("/workspace/{path}")).is_ok());
         format!("{found:?}")
     }),
+    ("request", network::request),
+    ("hold_requests", network::hold_requests),
+    ("sockets", network::sockets),
     ("send_a_datagram", || {
         let sent = std::net::UdpSocket::bind("127.0.0.1:0")
             .and_then(|socket| socket.send_to(b"x", "127.0.0.1:53"));

@@ -5,4 +5,6 @@
 mod attacks;
 #[cfg(target_arch = "wasm32")]
 mod component;
+#[cfg(target_arch = "wasm32")]
+mod network;
 pub mod program;
