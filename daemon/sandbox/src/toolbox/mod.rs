@@ -13,6 +13,7 @@ use crate::guest::exports::forerun::tool::tools as wit;
 use crate::guest::{CommandPre, State, ToolPre};
 use crate::instance;
 use crate::run::Program;
+use adapt::Kind;
 use forerun_types::{
     ASK_USER, Action, Annotations, Digest, Hasher, Observation, ObservationStatus, Speculation,
     TERMINATE, ToolDescription,
@@ -223,14 +224,16 @@ impl Loader<'_> {
     }
 }
 
-/// Compiles a component with tools, or finds it compiled.
+/// Compiles a component with tools, or a module for WASI 0.1 that carries their interface,
+/// or finds it compiled.
 fn compile(
     machine: &Machine,
     cache: &Cache,
     wasm: &[u8],
 ) -> Result<Arc<ToolPre<State>>, LoadError> {
     let failed = |error: wasmtime::Error| LoadError::Component(format!("{error:#}"));
-    let compiled = cache.compile(&machine.engine, wasm).map_err(failed)?;
+    let component = adapt::component(wasm, Kind::Tools).map_err(LoadError::Component)?;
+    let compiled = cache.compile(&machine.engine, &component).map_err(failed)?;
     let pre = machine.linker.instantiate_pre(&compiled).map_err(failed)?;
     Ok(Arc::new(ToolPre::new(pre).map_err(failed)?))
 }
@@ -336,10 +339,8 @@ pub(crate) fn program(machine: &Machine, cache: &Cache, wasm: &[u8]) -> Result<P
         let text = "it is no WebAssembly component".to_owned();
         return Err(LoadError::Component(text));
     }
-    let adapted = adapt::is_module(wasm).then(|| adapt::component(wasm));
-    let adapted = adapted.transpose().map_err(LoadError::Component)?;
-    let wasm = adapted.as_deref().unwrap_or(wasm);
-    let compiled = cache.compile(&machine.engine, wasm).map_err(failed)?;
+    let component = adapt::component(wasm, Kind::Program).map_err(LoadError::Component)?;
+    let compiled = cache.compile(&machine.engine, &component).map_err(failed)?;
     let pre = machine.linker.instantiate_pre(&compiled).map_err(failed)?;
     let pre = Arc::new(CommandPre::new(pre).map_err(failed)?);
     Ok(Program { pre })
