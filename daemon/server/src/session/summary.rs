@@ -76,10 +76,12 @@ impl Summary {
             }
             EventKind::Answered { role, usage, .. } => {
                 let sum = &mut self.role(*role).usage;
-                sum.input_tokens += usage.input_tokens;
-                sum.cached_input_tokens += usage.cached_input_tokens;
-                sum.output_tokens += usage.output_tokens;
-                sum.cost_micros += usage.cost_micros;
+                // An agent may say anything of what it used.
+                let add = |sum: &mut u64, used: u64| *sum = sum.saturating_add(used);
+                add(&mut sum.input_tokens, usage.input_tokens);
+                add(&mut sum.cached_input_tokens, usage.cached_input_tokens);
+                add(&mut sum.output_tokens, usage.output_tokens);
+                add(&mut sum.cost_micros, usage.cost_micros);
             }
             EventKind::CallEnded {
                 call, role, end, ..
@@ -163,7 +165,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forerun_types::PrefixId;
+    use forerun_types::{Action, PrefixId};
 
     #[test]
     fn a_sum_that_was_written_down_goes_on_as_one_that_was_not() {
@@ -213,5 +215,30 @@ mod tests {
             events[cut..].iter().for_each(|event| sum.add(event));
             assert_eq!(sum, whole, "{cut}");
         }
+    }
+
+    #[test]
+    fn an_agent_that_says_it_used_everything_is_believed_and_no_more() {
+        let usage = Usage {
+            input_tokens: u64::MAX,
+            cost_micros: u64::MAX,
+            ..Usage::default()
+        };
+        let mut sum = Summary::default();
+        for sequence in 1..=2 {
+            sum.add(&Event {
+                sequence,
+                at: Time(0),
+                kind: EventKind::Answered {
+                    call: CallId(sequence),
+                    role: Role::Target,
+                    step: StepIndex(0),
+                    action: Action::parse("stat", "{}").expect("an action"),
+                    others: Vec::new(),
+                    usage,
+                },
+            });
+        }
+        assert_eq!(sum.target.usage, usage);
     }
 }

@@ -3,6 +3,7 @@
 use super::detach;
 use crate::endpoint::{Endpoint, Locations, STATE_DIR_VARIABLE};
 use crate::error::{Error, Result};
+use crate::model::Protocol;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::ffi::OsString;
@@ -122,8 +123,10 @@ pub(super) fn start(binary: &Path, locations: &Locations, lock: Lock) -> Result<
     command
         .args(["serve", "--endpoint", &locations.endpoint.to_string()])
         .env(STATE_DIR_VARIABLE, &locations.state_dir)
-        // A token of ours is not the daemon's business.
+        // A token and keys of ours are not the daemon's business.
         .env_remove("FORERUN_TOKEN")
+        .env_remove(Protocol::OpenAi.key_variable())
+        .env_remove(Protocol::Anthropic.key_variable())
         // It must not keep a directory busy that happens to be ours.
         .current_dir("/")
         .stdin(Stdio::null())
