@@ -224,7 +224,7 @@ fn world(trouble: &Trouble) -> World {
             return (after, Err(failure(draw(a.seed, "a failure", &prefix))));
         }
         let others = (1..a.candidates).map(|place| {
-            if draw(a.seed, &format!("place {place}"), &prefix) % 3 == 0 {
+            if draw(a.seed, &format!("place {place}"), &prefix).is_multiple_of(3) {
                 verdict(a.seed, &prefix)
             } else {
                 action(&format!(
@@ -409,7 +409,7 @@ fn backtrack(sim: &mut Sim, seed: u64, choice: u64) {
     };
     let views = sim.planner.steps();
     let view = views.iter().find(|view| view.step == step);
-    let text = (choice % 3 != 0).then(|| choice.to_string());
+    let text = (!choice.is_multiple_of(3)).then(|| choice.to_string());
     let candidate = (choice % 3 != 1).then(|| idea(seed, view, choice >> 8));
     let prefix = text.as_ref().map_or(prefix, |text| said(&prefix, text));
     // If it is refused, nothing is said.

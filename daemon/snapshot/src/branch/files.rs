@@ -226,21 +226,22 @@ impl Branch {
             let last = wanted.end.min(size / CHUNK_BYTES + 1);
             let chunks = wanted.start..last.max(wanted.start + 1);
             let most = (chunks.end - chunks.start) * CHUNK_BYTES;
-            let (told, version) = if offset == start && (end > size || end % CHUNK_BYTES == 0) {
-                // Whole chunks were asked for.
-                let most = buf.len().min(most as usize);
-                let (count, version) = self.read_now(file, offset, &mut buf[..most])?;
-                self.pin_chunks(file, version, chunks, &buf[..count]);
-                (count, version)
-            } else {
-                let mut bytes = vec![0; most as usize];
-                let (count, version) = self.read_now(file, start, &mut bytes)?;
-                self.pin_chunks(file, version, chunks, &bytes[..count]);
-                let skipped = (offset - start) as usize;
-                let told = count.saturating_sub(skipped).min(buf.len());
-                buf[..told].copy_from_slice(&bytes[skipped..skipped + told]);
-                (told, version)
-            };
+            let (told, version) =
+                if offset == start && (end > size || end.is_multiple_of(CHUNK_BYTES)) {
+                    // Whole chunks were asked for.
+                    let most = buf.len().min(most as usize);
+                    let (count, version) = self.read_now(file, offset, &mut buf[..most])?;
+                    self.pin_chunks(file, version, chunks, &buf[..count]);
+                    (count, version)
+                } else {
+                    let mut bytes = vec![0; most as usize];
+                    let (count, version) = self.read_now(file, start, &mut bytes)?;
+                    self.pin_chunks(file, version, chunks, &bytes[..count]);
+                    let skipped = (offset - start) as usize;
+                    let told = count.saturating_sub(skipped).min(buf.len());
+                    buf[..told].copy_from_slice(&bytes[skipped..skipped + told]);
+                    (told, version)
+                };
             // Short of what was asked for it may only be at the end.
             if told == buf.len() || version.size <= size {
                 return Ok(told);
