@@ -78,7 +78,7 @@ pub struct Metadata {
 pub struct Layout {
     /// Directories that the branch moved or removed.
     own: u64,
-    /// As [`crate::entries::Entries::moves`] counts.
+    /// Base entries that may have moved.
     base: u64,
 }
 
