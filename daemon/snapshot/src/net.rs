@@ -41,23 +41,25 @@ impl<'a> View<'a> {
             .min()
     }
 
-    /// As [`View::path`], of many nodes: what is known already is not looked up again.
+    /// As [`View::path`], of many nodes: the directories that they are in are looked up once.
+    /// Not by recursion, because a guest decides how deep they are.
     pub(crate) fn path_by(
         &self,
         known: &mut HashMap<Inode, Option<Rc<str>>>,
         node: Inode,
     ) -> Option<Rc<str>> {
-        if let Some(path) = known.get(&node) {
-            return path.clone();
-        }
-        let path = match self.links(node).as_slice() {
-            [link] => self
-                .path_by(known, link.directory)
-                .map(|above| name::join(&above, &link.name).into()),
-            _ => self.path(node).map(Rc::from),
+        let mut path_of = |node| {
+            let path = known.entry(node);
+            path.or_insert_with(|| self.path(node).map(Rc::from))
+                .clone()
         };
-        known.insert(node, path.clone());
-        path
+        match self.links(node).as_slice() {
+            [link] => {
+                let above = path_of(link.directory)?;
+                Some(name::join(&above, &link.name).into())
+            }
+            _ => path_of(node),
+        }
     }
 
     fn path_of_link(&self, link: &Link) -> Option<String> {
