@@ -1,8 +1,9 @@
 //! Builds a package of this workspace as a WebAssembly component, from the build script
 //! of the package that embeds it, so that one `cargo build` makes everything.
 //!
-//! - The nested build has a target directory of its own below `OUT_DIR`. It must never
-//!   use the outer one: the outer build holds its lock until it ends.
+//! - The nested builds share one target directory, `components` in the outer one: what
+//!   `cargo test` made serves `cargo clippy` and a release, too. It must never be the
+//!   outer one itself: the outer build holds its lock until it ends.
 //! - Settings of the outer build (flags, wrappers such as clippy, profiles) do not reach
 //!   the component: the same sources give the same component, whoever builds it.
 //! - `Cargo.lock` is used as it is, never changed.
@@ -79,6 +80,9 @@ pub enum BuildError {
     },
 }
 
+/// What cargo marks a target directory with.
+const CACHE_TAG: &str = "CACHEDIR.TAG";
+
 /// Which component a package is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -88,8 +92,8 @@ pub enum Kind {
     Program,
 }
 
-/// Builds `package` and returns the path of its component, below `OUT_DIR`. Tells cargo
-/// to run the calling build script again when a source of the component changes.
+/// Builds `package` and returns the path of its component, in the target directory of
+/// components. Tells cargo to run the calling build script again when a source of the component changes.
 ///
 /// # Errors
 /// If the target is missing or the build fails; the error says what to do.
@@ -99,7 +103,7 @@ pub fn build(package: &str, kind: Kind) -> Result<PathBuf, BuildError> {
     let cargo = variable("CARGO")?;
     require_target(&variable("RUSTC")?)?;
 
-    let target_dir = out_dir.join("component");
+    let target_dir = target_directory(&out_dir).join("components");
     let mut command = Command::new(&cargo);
     command
         .current_dir(&manifest_dir)
@@ -167,6 +171,15 @@ pub fn embed_kind(package: &str, kind: Kind, name: &str) {
         report(&error.to_string());
         std::process::exit(1);
     }
+}
+
+/// The outer build's target directory: the nearest one above `out_dir` that cargo has
+/// marked, or `out_dir` itself where none is.
+fn target_directory(out_dir: &Path) -> &Path {
+    out_dir
+        .ancestors()
+        .find(|directory| directory.join(CACHE_TAG).is_file())
+        .unwrap_or(out_dir)
 }
 
 fn variable(name: &'static str) -> Result<String, BuildError> {
@@ -247,6 +260,16 @@ mod tests {
             ["/src/my crate/src/lib.rs", "/src/x/src/a.rs"]
         );
         assert!(sources("").is_empty());
+    }
+
+    #[test]
+    fn components_of_all_profiles_are_built_in_one_place() {
+        let target = tempfile::tempdir().unwrap();
+        let out = target.path().join("debug/build/tools-0123/out");
+        fs::create_dir_all(&out).unwrap();
+        assert_eq!(target_directory(&out), out);
+        fs::write(target.path().join(CACHE_TAG), "").unwrap();
+        assert_eq!(target_directory(&out), target.path());
     }
 
     #[test]
