@@ -8,11 +8,12 @@ mod merge;
 
 use crate::commit::intent::TimesOf;
 use crate::delta::{Placed, Pre, Removed, What};
+use crate::name::{self, PATH_BYTES_MAX};
 use crate::node::{Binding, Body, Inode, Link, Node, Table, Times};
 use crate::pins::Reads;
 use crate::seen::{Lineage, Seen, SeenMap, first_look_in};
 use crate::version::{ObjectKind, Version};
-use crate::{Delta, FsError, Workspace, name};
+use crate::{Delta, FsError, Workspace};
 use forerun_types::Digest;
 use imbl::ordmap::DiffItem;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -30,19 +31,27 @@ impl<'a> View<'a> {
         View { workspace, nodes }
     }
 
-    /// A node's path, the first in order if it has several; `None` if it has none.
-    pub(crate) fn path(&self, node: Inode) -> Option<String> {
+    /// A node's path, the first in order if it has several.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] if it has none; [`FsError::NameTooLong`] beyond
+    /// [`PATH_BYTES_MAX`], where the walk ends: a guest decides how deep a node is.
+    pub(crate) fn path(&self, node: Inode) -> Result<String, FsError> {
         if node == Inode::ROOT {
-            return Some(String::new());
+            return Ok(String::new());
         }
-        self.links(node)
-            .iter()
-            .filter_map(|link| self.path_of_link(link))
-            .min()
+        let mut first = Err(FsError::NotFound);
+        for link in self.links(node) {
+            match (self.path_of_link(&link), &first) {
+                (Ok(path), Ok(other)) if path > *other => {}
+                (Err(_), Ok(_)) => {}
+                (path, _) => first = path,
+            }
+        }
+        first
     }
 
     /// As [`View::path`], of many nodes: the directories that they are in are looked up once.
-    /// Not by recursion, because a guest decides how deep they are.
     pub(crate) fn path_by(
         &self,
         known: &mut HashMap<Inode, Option<Rc<str>>>,
@@ -50,7 +59,7 @@ impl<'a> View<'a> {
     ) -> Option<Rc<str>> {
         let mut path_of = |node| {
             let path = known.entry(node);
-            path.or_insert_with(|| self.path(node).map(Rc::from))
+            path.or_insert_with(|| self.path(node).ok().map(Rc::from))
                 .clone()
         };
         match self.links(node).as_slice() {
@@ -62,16 +71,21 @@ impl<'a> View<'a> {
         }
     }
 
-    fn path_of_link(&self, link: &Link) -> Option<String> {
+    fn path_of_link(&self, link: &Link) -> Result<String, FsError> {
         let mut names = vec![Arc::clone(&link.name)];
+        let mut bytes = link.name.len();
         let mut at = link.directory;
         while at != Inode::ROOT {
-            let link = self.links(at).into_iter().next()?;
+            let link = self.links(at).into_iter().next().ok_or(FsError::NotFound)?;
+            bytes += link.name.len() + 1;
+            if bytes > PATH_BYTES_MAX {
+                return Err(FsError::NameTooLong);
+            }
             names.push(link.name);
             at = link.directory;
         }
         names.reverse();
-        Some(names.join("/"))
+        Ok(names.join("/"))
     }
 
     /// Where a node is bound.
@@ -80,19 +94,29 @@ impl<'a> View<'a> {
             return changed.links.clone();
         }
         let mut links = self.workspace.inner.entries.links(node);
-        links.retain(|place| {
-            let directory = self.nodes.get(&place.directory);
-            let binding = directory.and_then(|node| node.directory()?.bindings.get(&place.name));
-            let is_bound = binding.is_none_or(|binding| binding.now == Some(node));
-            // What was in a directory that was removed went with it.
-            let is_there = || {
-                directory.is_some()
-                    || place.directory == Inode::ROOT
-                    || !self.links(place.directory).is_empty()
-            };
-            is_bound && is_there()
-        });
+        links.retain(|link| self.is_bound(link, node) && self.is_there(link.directory));
         links
+    }
+
+    /// Whether a name of the base still is that node's.
+    fn is_bound(&self, link: &Link, node: Inode) -> bool {
+        let directory = self.nodes.get(&link.directory);
+        let binding = directory.and_then(|node| node.directory()?.bindings.get(&link.name));
+        binding.is_none_or(|binding| binding.now == Some(node))
+    }
+
+    /// Whether a directory, and every one of the base above it, was left where it is:
+    /// what was in one that was removed went with it.
+    fn is_there(&self, directory: Inode) -> bool {
+        let mut at = directory;
+        while at != Inode::ROOT && !self.nodes.contains_key(&at) {
+            let above = self.workspace.inner.entries.links(at);
+            match above.first() {
+                Some(link) if self.is_bound(link, at) => at = link.directory,
+                _ => return false,
+            }
+        }
+        true
     }
 }
 
@@ -318,7 +342,7 @@ impl Net<'_> {
         link: &Link,
         moved_to: Option<String>,
     ) -> Result<(), FsError> {
-        let path = self.before.path_of_link(link).ok_or(FsError::Changed)?;
+        let path = self.before.path_of_link(link)?;
         let pre = self.pre(node)?;
         if pre.kind == ObjectKind::Directory && !self.is_like_new(node) {
             self.unlike.insert(path.clone());
@@ -340,7 +364,7 @@ impl Net<'_> {
     }
 
     fn place(&mut self, link: &Link, what: What) -> Result<(), FsError> {
-        let path = self.after.path_of_link(link).ok_or(FsError::Changed)?;
+        let path = self.after.path_of_link(link)?;
         self.placed.push(Placed { path, what });
         Ok(())
     }
@@ -352,8 +376,8 @@ impl Net<'_> {
         new: &Link,
         times: Option<TimesOf>,
     ) -> Result<(), FsError> {
-        let from = self.before.path_of_link(old).ok_or(FsError::Changed)?;
-        let to = self.after.path_of_link(new).ok_or(FsError::Changed)?;
+        let from = self.before.path_of_link(old)?;
+        let to = self.after.path_of_link(new)?;
         self.remove(node, old, Some(to))?;
         self.place(new, What::Moved { from, times })
     }

@@ -432,13 +432,13 @@ mod tests {
                     Ok(Resolved::Entry(entry)) => {
                         assert!(!matches!(entry.name.as_str(), "" | "." | ".."));
                         assert!(!entry.name.contains(['/', '\0']));
-                        assert!(tree.branch.path_of(entry.directory).is_some());
+                        assert!(tree.branch.path_of(entry.directory).is_ok());
                         if last == Last::Follow {
                             assert!(!matches!(entry.node, Some((_, NodeKind::Symlink))));
                         }
                     }
                     Ok(Resolved::Directory(node)) => {
-                        assert!(tree.branch.path_of(node).is_some());
+                        assert!(tree.branch.path_of(node).is_ok());
                     }
                     Err(_) => {}
                 }

@@ -176,10 +176,11 @@ impl Volumes {
         mount: Mount,
         node: Inode,
     ) -> Result<(), FsFailure> {
-        // A node without a name can only be reached by who has it open.
         match self.path_of(mount, node) {
             Ok(path) => self.decide(touch, &path),
-            Err(_) => Ok(()),
+            // A node without a name can only be reached by who has it open.
+            Err(FsError::NotFound) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -227,15 +228,14 @@ impl Volumes {
     }
 
     /// The path of a node as the guest sees it.
-    fn path_of(&mut self, mount: Mount, node: Inode) -> Result<String, FsFailure> {
+    fn path_of(&mut self, mount: Mount, node: Inode) -> Result<String, FsError> {
         let root = match mount {
             Mount::Workspace => WORKSPACE,
             Mount::Tmp => TMP,
         };
-        match self.branch(mount).path_of(node) {
-            Some(path) if path.is_empty() => Ok(root.to_owned()),
-            Some(path) => Ok(format!("{root}/{path}")),
-            None => Err(ErrorCode::NoEntry.into()),
+        match self.branch(mount).path_of(node)? {
+            path if path.is_empty() => Ok(root.to_owned()),
+            path => Ok(format!("{root}/{path}")),
         }
     }
 

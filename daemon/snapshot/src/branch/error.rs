@@ -23,8 +23,8 @@ pub enum FsError {
     /// Empty, `.`, `..`, or with `/` or NUL.
     #[error("not a valid name")]
     InvalidName,
-    /// A name or link target that no file system takes.
-    #[error("name too long")]
+    /// A name, path or link target that no file system takes.
+    #[error("name or path too long")]
     NameTooLong,
     /// The operation makes no sense on this node: a directory moved into itself, the
     /// target of what is no link.

@@ -213,8 +213,12 @@ impl Branch {
     }
 
     /// A node's current path relative to the root, which is the empty path; the first
-    /// in order if it has several. `None` if it has none.
-    pub fn path_of(&self, node: Inode) -> Option<String> {
+    /// in order if it has several.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] if it has none, [`FsError::NameTooLong`] if it is so deep that
+    /// no kernel would open it.
+    pub fn path_of(&self, node: Inode) -> Result<String, FsError> {
         net::View::new(&self.workspace, &self.nodes).path(node)
     }
 
@@ -323,7 +327,8 @@ impl Branch {
     ///
     /// # Errors
     /// [`FsError::Changed`] if another session's commit took away a directory that was
-    /// changed here.
+    /// changed here; [`FsError::NameTooLong`] if something was changed so deep that no
+    /// kernel would open its path.
     pub fn freeze(mut self) -> Result<(Snapshot, Delta), FsError> {
         for node in std::mem::take(&mut self.holds).into_keys() {
             self.forget_if_unlinked(node);

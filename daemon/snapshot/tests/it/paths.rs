@@ -265,3 +265,72 @@ fn a_mount_over_a_directory_is_not_entered() {
         show(&mut branch, PATH).expect("is there");
     }
 }
+
+/// Far less than a daemon's threads have, and than what a tree of [`DEPTH`] would take by
+/// recursion.
+const STACK: usize = 256 << 10;
+/// Directories in each other that one action can leave: `a/a/…` up to `PATH_MAX`.
+const DEPTH_OF_ACTION: usize = 1_500;
+const DEPTH: usize = 12_000;
+
+/// Puts what is called `top` into `depth` new directories, from the inside out, so that
+/// every single path is short.
+fn bury(branch: &mut Branch, depth: usize) {
+    for _ in 0..depth {
+        branch.mkdir("above").expect("makes");
+        branch.mv("top", "above/d").expect("moves");
+        branch.mv("above", "top").expect("moves");
+    }
+}
+
+fn on_a_small_stack(run: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, run);
+        thread.expect("starts").join().expect("does not panic");
+    });
+}
+
+#[test]
+fn what_lies_deeper_than_a_path_can_say_is_not_frozen() {
+    let scratch = Scratch::new();
+    scratch.write("top/file", "x");
+    on_a_small_stack(|| {
+        let workspace = scratch.open();
+        let mut branch = workspace.snapshot().branch();
+        bury(&mut branch, DEPTH);
+        assert!(matches!(branch.freeze(), Err(FsError::NameTooLong)));
+        let mut branch = workspace.snapshot().branch();
+        assert_eq!(branch.get("top/file").expect("is there"), "x");
+    });
+}
+
+#[test]
+fn a_tree_that_gets_deeper_with_every_action_overflows_no_stack() {
+    let scratch = Scratch::new();
+    scratch.write("top/dir/file", "x");
+    on_a_small_stack(|| {
+        let workspace = scratch.open();
+        let mut snapshot = workspace.snapshot();
+        let mut branch = snapshot.branch();
+        let (dir, file) = (
+            branch.resolve("top/dir").expect("is there"),
+            branch.resolve("top/dir/file").expect("is there"),
+        );
+        for _ in 0..DEPTH / DEPTH_OF_ACTION {
+            bury(&mut branch, DEPTH_OF_ACTION);
+            (snapshot, _) = branch.freeze().expect("every path is short enough");
+            branch = snapshot.branch();
+        }
+        assert!(matches!(branch.path_of(file), Err(FsError::NameTooLong)));
+        let mut bytes = [0; 2];
+        assert_eq!(branch.read(file, 0, &mut bytes).expect("is there"), 1);
+        assert_eq!(branch.list(dir).expect("is there").len(), 1);
+        let (_, delta) = branch.freeze().expect("nothing was changed");
+        assert!(delta.is_empty());
+        let mut branch = snapshot.branch();
+        branch.write(file, 0, b"y").expect("writes");
+        assert!(matches!(branch.freeze(), Err(FsError::NameTooLong)));
+    });
+}

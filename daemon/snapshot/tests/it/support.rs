@@ -355,7 +355,7 @@ pub(crate) fn branch_manifest(branch: &mut Branch) -> Manifest {
             let metadata = branch.metadata(node).expect("metadata");
             assert_eq!(metadata.kind, entry.kind, "{path}");
             assert!(
-                branch.path_of(node).is_some_and(|first| first <= path),
+                branch.path_of(node).is_ok_and(|first| first <= path),
                 "{path}"
             );
             match entry.kind {
