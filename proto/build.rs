@@ -6,13 +6,14 @@ use prost::Message as _;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "forerun/v1/common.proto",
     "forerun/v1/event.proto",
     "forerun/v1/session.proto",
     "forerun/v1/agent.proto",
     "forerun/v1/daemon.proto",
     "forerun/v1/tool.proto",
+    "forerun/v1/policy.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -3,9 +3,9 @@
 
 use forerun_proto::{FILE_DESCRIPTOR_SET, v1};
 use forerun_types::{
-    Action, AskEnd, CallId, ChangeKind, CommitId, Digest, Event, EventKind, ExecutionEnd,
-    ExecutionId, LeftAlone, LimitName, NodeId, Observation, ObservationStatus, PathChange,
-    PrefixId, Role, Sibling, Source, StepIndex, Time, Undone, Usage,
+    Action, ApprovalEnd, ApprovalId, AskEnd, CallId, ChangeKind, CommitId, Digest, Event,
+    EventKind, ExecutionEnd, ExecutionId, LeftAlone, LimitName, NodeId, Observation,
+    ObservationStatus, PathChange, PrefixId, Role, Sibling, Source, StepIndex, Time, Undone, Usage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -62,6 +62,20 @@ fn execution_end() -> impl Strategy<Value = ExecutionEnd> {
         ExecutionEnd::Used,
         ExecutionEnd::Dropped,
         ExecutionEnd::Failed,
+    ])
+}
+
+fn approval() -> impl Strategy<Value = ApprovalId> {
+    any::<u64>().prop_map(ApprovalId)
+}
+
+fn approval_end() -> impl Strategy<Value = ApprovalEnd> {
+    prop::sample::select(vec![
+        ApprovalEnd::Allowed,
+        ApprovalEnd::AllowedForSession,
+        ApprovalEnd::Refused,
+        ApprovalEnd::TimedOut,
+        ApprovalEnd::Withdrawn,
     ])
 }
 
@@ -264,6 +278,20 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             step: step(),
             node: node(),
             question: text()
+        }),
+        kind!(ApprovalRequested {
+            step: step(),
+            node: node(),
+            approval: approval(),
+            what: text(),
+            policies: prop::collection::vec(text(), 0..3),
+            reason: text()
+        }),
+        kind!(ApprovalEnded {
+            step: step(),
+            approval: approval(),
+            end: approval_end(),
+            reason: text()
         }),
         kind!(Verified {
             step: step(),

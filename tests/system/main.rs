@@ -1,6 +1,7 @@
 //! The whole system: the real `forerun` program, a real daemon over a real socket, real
 //! agents as processes, a real workspace. One module a promise of the README.
 
+mod approvals;
 mod bad_input;
 mod equality;
 mod example;
@@ -9,6 +10,7 @@ mod interrupts;
 mod isolation;
 mod kill;
 mod models;
+mod policies;
 mod resilience;
 mod simulate;
 mod stale;

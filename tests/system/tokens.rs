@@ -3,7 +3,7 @@
 use crate::support::Home;
 use forerun_sdk::script::Script;
 use forerun_sdk::{Error, Session};
-use forerun_types::{Action, Role, SessionId, StepIndex};
+use forerun_types::{Action, ApprovalId, Role, SessionId, StepIndex};
 
 async fn session(home: &Home) -> Session {
     let workspace = home.workspace("work");
@@ -40,6 +40,10 @@ async fn the_approximation_token_can_not_attach_as_target_or_interrupt() {
     );
     assert_eq!(
         code(approximation.accept(StepIndex(0), None).await),
+        "TOKEN_NOT_ALLOWED"
+    );
+    assert_eq!(
+        code(approximation.approve(ApprovalId(1), true).await),
         "TOKEN_NOT_ALLOWED"
     );
     assert_eq!(code(approximation.pause().await), "TOKEN_NOT_ALLOWED");

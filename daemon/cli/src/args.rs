@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use forerun_planner::Tau;
 use forerun_simulate::paper::FIGURES;
 use forerun_simulate::preset::Preset;
-use forerun_types::{NodeId, Role, SessionId};
+use forerun_types::{ApprovalId, NodeId, Role, SessionId};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -89,6 +89,26 @@ pub(crate) enum Command {
         step: u32,
         text: String,
     },
+    /// Allow what policy asks you about in a session
+    Approve {
+        session: SessionId,
+        /// Which question; the one that is open, if you do not say
+        #[arg(long, value_name = "ID")]
+        approval: Option<ApprovalId>,
+        /// And the like until the session ends
+        #[arg(long)]
+        for_session: bool,
+    },
+    /// Refuse what policy asks you about in a session
+    Refuse {
+        session: SessionId,
+        /// What the agents are told
+        #[arg(default_value = "")]
+        reason: String,
+        /// Which question; the one that is open, if you do not say
+        #[arg(long, value_name = "ID")]
+        approval: Option<ApprovalId>,
+    },
     /// Let a stalled session try again
     Retry { session: SessionId },
     /// Launch, decide and commit nothing until `resume`
@@ -114,6 +134,9 @@ pub(crate) enum Command {
     /// Tools: list, show, add, remove, call
     #[command(subcommand)]
     Tool(ToolCommand),
+    /// Policies: list, show, check, test, explain, reload
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Run the planner in virtual time: on the models of the paper, on recorded runs, and with
     /// every way to find the depth. Needs no daemon
     #[command(subcommand)]
@@ -365,6 +388,73 @@ pub(crate) enum ToolCommand {
         #[arg(long, value_name = "NAME")]
         policy: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// The sets that a session can name
+    List,
+    /// A set's policies, or its examples; a copy is a start for your own
+    Show {
+        name: String,
+        /// Its table of examples
+        #[arg(long)]
+        examples: bool,
+    },
+    /// Whether a set is valid, and every example is decided as it says
+    Check {
+        /// A name, or a directory with `policy.cedar` and perhaps `examples.toml`
+        #[arg(value_name = "SET")]
+        set: String,
+    },
+    /// The same, and how each example is decided
+    Test {
+        /// A name, or a directory with `policy.cedar` and perhaps `examples.toml`
+        #[arg(value_name = "SET")]
+        set: String,
+    },
+    /// How a set decides something, by which policies, and why
+    #[command(subcommand)]
+    Explain(ExplainCommand),
+    /// Read your own sets and the system's layer anew; sessions keep what they started with
+    Reload,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainCommand {
+    /// A call of a tool
+    Call {
+        tool: String,
+        /// Its arguments, as JSON
+        #[arg(default_value = "{}")]
+        arguments: String,
+        #[command(flatten)]
+        about: ExplainArgs,
+    },
+    /// Reading a path
+    Read(ExplainPath),
+    /// Writing a path, or making it
+    Write(ExplainPath),
+    /// Deleting a path, or moving it away
+    Delete(ExplainPath),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainPath {
+    /// Relative to the workspace, or as a tool sees it
+    pub(crate) path: String,
+    #[command(flatten)]
+    pub(crate) about: ExplainArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The policy set; the default one if it is not said
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// A workspace, whose own .forerun/policy.cedar counts as well
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -67,6 +67,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Watch(args) => commands::watch(&global, output, &args).await?,
         Command::Session(command) => commands::session(&global, output, command).await?,
         Command::Tool(command) => return commands::tool(&global, output, command).await,
+        Command::Policy(command) => commands::policy(&global, output, command).await?,
         Command::CompileComponent => {}
         Command::Simulate(command) => commands::simulate(output, command)?,
         Command::Status => commands::status(&global, output).await?,

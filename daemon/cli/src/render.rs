@@ -2,8 +2,8 @@
 
 use crate::style::{Style, visible};
 use forerun_types::{
-    Action, AskEnd, ChangeKind, Event, EventKind, Observation, ObservationStatus, PathChange,
-    Source, Undone,
+    Action, ApprovalEnd, AskEnd, ChangeKind, Event, EventKind, Observation, ObservationStatus,
+    PathChange, Source, Undone,
 };
 use std::fmt::Write;
 
@@ -111,6 +111,36 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
             "{step:>3}     the plan asks: {} (forerun answer)",
             excerpt(question)
         )),
+        EventKind::ApprovalRequested {
+            step,
+            approval,
+            what,
+            reason,
+            ..
+        } => style.warn(&format!(
+            "{step:>3}     {approval} waits for you: {} (forerun approve, or refuse)\n          {}",
+            excerpt(what),
+            visible(reason)
+        )),
+        EventKind::ApprovalEnded {
+            step,
+            approval,
+            end,
+            reason,
+        } => {
+            let how = match end {
+                ApprovalEnd::Allowed => "allowed",
+                ApprovalEnd::AllowedForSession => "allowed for the session",
+                ApprovalEnd::Refused => "refused",
+                ApprovalEnd::TimedOut => "refused: nobody answered in time",
+                ApprovalEnd::Withdrawn => "withdrawn",
+            };
+            let reason = match reason.as_str() {
+                "" => String::new(),
+                reason => format!(": {}", excerpt(reason)),
+            };
+            style.warn(&format!("{step:>3}     {approval} {how}{reason}"))
+        }
         EventKind::Suggested { step, text } => style.warn(&format!(
             "{step:>3}  u  you said: {}",
             excerpt(text)

@@ -8,7 +8,7 @@ use crate::{CallRequest, CommitRequest, Decision, Outcome, PolicySet};
 use cedar_policy::{
     Authorizer, Context, Decision as CedarDecision, Entities, Request, RestrictedExpression,
 };
-use forerun_types::{ChangeKind, PathChange, Source, Touch, fold};
+use forerun_types::{ChangeKind, PathChange, Source, Touch, TouchDenied, fold};
 
 /// What Cedar said about one mode.
 struct Answer {
@@ -177,25 +177,48 @@ impl PolicySet {
     }
 
     fn because(&self, policy: &str) -> String {
-        self.0
-            .reasons
-            .get(policy)
+        let reason = self
+            .policy(policy)
+            .and_then(|written| written.reason.as_ref());
+        reason
             .map(|reason| format!(": {reason}"))
             .unwrap_or_default()
+    }
+
+    /// Decides what a sandbox asks of its path rules: `path` as the sandbox sees it.
+    pub fn decide_touch(
+        &self,
+        principal: Source,
+        speculative: bool,
+        touch: Touch,
+        path: &str,
+    ) -> Decision {
+        let rules = self.path_rules(principal, speculative);
+        match rules.decide(touch, path, &fold(path)) {
+            Ok(()) => Decision {
+                outcome: Outcome::Run,
+                policies: Vec::new(),
+                reason: format!("a policy permits to {touch} {path}, and none forbids it"),
+                code: "policy_run",
+            },
+            Err(denied) => self.denial(denied),
+        }
     }
 
     /// The denial of the first path of a delta that may not be changed.
     fn denied_change(&self, commit: &CommitRequest<'_>) -> Option<Decision> {
         let rules = self.path_rules(commit.principal, false);
-        let touched = commit.changed.iter().flat_map(touches);
-        let denied = touched
-            .filter_map(|(touch, path)| {
-                let path = in_workspace(path);
-                rules.decide(touch, &path, &fold(&path)).err()
-            })
-            .next()?;
+        let mut touched = commit.changed.iter().flat_map(touches);
+        let denied = touched.find_map(|(touch, path)| {
+            let path = in_workspace(path);
+            rules.decide(touch, &path, &fold(&path)).err()
+        });
+        denied.map(|denied| self.denial(denied))
+    }
+
+    fn denial(&self, denied: TouchDenied) -> Decision {
         let (touch, path) = (denied.touch, &denied.path);
-        Some(if denied.policy.is_empty() {
+        if denied.policy.is_empty() {
             let reason = format!("no policy of {:?} permits to {touch} {path}", self.name());
             Decision::deny("policy_not_permitted", Vec::new(), reason)
         } else {
@@ -205,7 +228,7 @@ impl PolicySet {
                 denied.policy
             );
             Decision::deny("policy_forbidden", vec![denied.policy], reason)
-        })
+        }
     }
 
     /// Decides a touch as Cedar does, without the compiled rules. Slow: it is there to

@@ -12,7 +12,7 @@ pub enum PolicyError {
         /// The name that was asked for.
         name: String,
         /// The names that exist.
-        known: Vec<&'static str>,
+        known: Vec<String>,
     },
     /// A tool can not be described to policies.
     #[error("describe the tool {tool:?} to policies: {reason}")]
@@ -37,6 +37,14 @@ pub enum PolicyError {
         set: String,
         /// One sentence for each example that failed.
         failures: Vec<String>,
+    },
+    /// A layer could not be read.
+    #[error("read the policies {path}: {reason}")]
+    Unreadable {
+        /// Where it is.
+        path: String,
+        /// Why not.
+        reason: String,
     },
     /// A path that the user wants unprotected is none.
     #[error("unprotect {path:?}: {reason}")]
@@ -71,6 +79,7 @@ impl PolicyError {
             PolicyError::Tool { .. } => "policy_tool",
             PolicyError::Invalid { .. } => "policy_invalid",
             PolicyError::Examples { .. } => "policy_examples",
+            PolicyError::Unreadable { .. } => "policy_unreadable",
             PolicyError::Unprotect { .. } => "policy_unprotect",
         }
     }
@@ -81,7 +90,7 @@ impl PolicyError {
             PolicyError::UnknownSet { name, known } => {
                 let near = known
                     .iter()
-                    .find(|known| known.contains(name.as_str()) || name.contains(*known));
+                    .find(|known| known.contains(name.as_str()) || name.contains(known.as_str()));
                 near.map(|near| format!("did you mean {near:?}?"))
             }
             PolicyError::Tool { .. } => {
@@ -92,6 +101,9 @@ impl PolicyError {
             }
             PolicyError::Examples { .. } => {
                 Some("change the policies or the examples, so that they agree".to_owned())
+            }
+            PolicyError::Unreadable { .. } => {
+                Some("nothing runs under policies that can not be read".to_owned())
             }
             PolicyError::Unprotect { .. } => {
                 Some("give a path relative to the workspace, such as .github/workflows".to_owned())

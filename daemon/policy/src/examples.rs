@@ -1,7 +1,7 @@
 //! A set's table of examples: what must run, be held, asked or denied.
 
 use crate::set::unprotect;
-use crate::{CallRequest, CommitRequest, Counters, Outcome, PolicySet};
+use crate::{CallRequest, CommitRequest, Counters, Outcome, PolicySet, Tested};
 use forerun_types::{
     Action, Annotations, ChangeKind, Digest, PathChange, Source, Speculation, StepIndex,
     ToolDescription, Touch, fold,
@@ -64,10 +64,30 @@ pub(crate) struct Example {
     pub(crate) commit: Option<Vec<String>>,
     /// And of so many deletions.
     #[serde(default)]
-    pub(crate) deletions: usize,
+    deletions: usize,
+    /// And of so many new paths.
+    #[serde(default)]
+    creations: usize,
+    /// And of so many changed files.
+    #[serde(default)]
+    modifications: usize,
+    /// And of so many moves.
+    #[serde(default)]
+    renames: usize,
+    /// And of so many changes of permissions.
+    #[serde(default)]
+    permissions: usize,
     /// And with so many files that are shared with others.
     #[serde(default)]
-    pub(crate) shared: usize,
+    shared: usize,
+    /// How many unverified steps a call stands on.
+    depth: Option<u32>,
+    /// How many calls there were before.
+    #[serde(default)]
+    calls: u64,
+    /// How many bytes were written before.
+    #[serde(default)]
+    bytes_written: u64,
 }
 
 fn target() -> Source {
@@ -84,13 +104,16 @@ impl Examples {
         self.tools.iter().map(ExampleTool::describe).collect()
     }
 
-    /// One sentence for each example that the set decides otherwise.
-    pub(crate) fn failures(&self, set: &PolicySet) -> Vec<String> {
-        let failures = self.examples.iter().filter_map(|example| {
-            let error = example.check(set).err()?;
-            Some(format!("{:?}: {error}", example.say))
+    /// How the set decides each.
+    pub(crate) fn test(&self, set: &PolicySet) -> Vec<Tested> {
+        let tested = self.examples.iter().map(|example| Tested {
+            say: example.say.clone(),
+            asked: example.asked(),
+            by: example.who(),
+            expect: example.expect,
+            failure: example.check(set).err(),
         });
-        failures.collect()
+        tested.collect()
     }
 }
 
@@ -98,6 +121,53 @@ impl Example {
     /// Whether the verdict is awaited.
     pub(crate) fn is_speculative(&self) -> bool {
         self.speculative.unwrap_or(self.by == Source::Approximation)
+    }
+
+    /// Who asks, and whether the verdict is awaited.
+    pub(crate) fn who(&self) -> String {
+        match self.is_speculative() {
+            true => format!("{}, unverified", self.by),
+            false => self.by.to_string(),
+        }
+    }
+
+    /// What is asked.
+    pub(crate) fn asked(&self) -> String {
+        let mut asked = match (&self.call, &self.touch, &self.path) {
+            (Some(tool), _, _) if self.arguments.is_null() => format!("`{tool}`"),
+            (Some(tool), _, _) => format!("`{tool} {}`", self.arguments),
+            (_, Some(touch), Some(path)) => format!("{touch} `{path}`"),
+            _ => {
+                let mut changes = self.commit.clone().unwrap_or_default();
+                for (count, what) in [
+                    (self.shared, "of them shared"),
+                    (self.creations, "creations"),
+                    (self.modifications, "modifications"),
+                    (self.renames, "renames"),
+                    (self.permissions, "changes of permissions"),
+                    (self.deletions, "deletions"),
+                ] {
+                    if count > 0 {
+                        changes.push(format!("{count} {what}"));
+                    }
+                }
+                format!("commit {}", changes.join(", "))
+            }
+        };
+        for (count, what) in [
+            (u64::from(self.depth.unwrap_or(0)), "unverified steps below"),
+            (self.calls, "calls before"),
+            (self.bytes_written, "bytes written before"),
+        ] {
+            if count > 0 {
+                asked.push_str(&format!(", {count} {what}"));
+            }
+        }
+        if !self.unprotected.is_empty() {
+            let unprotected = self.unprotected.join("`, `");
+            asked.push_str(&format!(" with `{unprotected}` unprotected"));
+        }
+        asked
     }
 
     fn check(&self, set: &PolicySet) -> Result<(), String> {
@@ -136,9 +206,13 @@ impl Example {
             principal: self.by,
             action: &action,
             step: StepIndex(0),
-            depth: u32::from(self.is_speculative()),
+            depth: self.depth.unwrap_or(u32::from(self.is_speculative())),
             speculative: self.is_speculative(),
-            counters: Counters::default(),
+            counters: Counters {
+                calls: self.calls,
+                bytes_written: self.bytes_written,
+                commits: 0,
+            },
         });
         if matches!(
             decision.code,
@@ -183,10 +257,21 @@ impl Example {
             .iter()
             .map(|text| change(text))
             .collect::<Result<Vec<_>, _>>()?;
-        changed.extend((0..self.deletions).map(|number| PathChange {
-            path: format!("old/{number}"),
-            kind: ChangeKind::Deleted,
-        }));
+        let moved = ChangeKind::Renamed {
+            from: "from".to_owned(),
+        };
+        for (count, kind) in [
+            (self.deletions, ChangeKind::Deleted),
+            (self.creations, ChangeKind::Created),
+            (self.modifications, ChangeKind::Modified),
+            (self.permissions, ChangeKind::Attributes),
+            (self.renames, moved),
+        ] {
+            changed.extend((0..count).map(|number| PathChange {
+                path: format!("some/{number}"),
+                kind: kind.clone(),
+            }));
+        }
         let decision = set.decide_commit(&CommitRequest {
             principal: self.by,
             changed: &changed,

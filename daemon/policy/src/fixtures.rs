@@ -1,6 +1,6 @@
 //! Tools for this crate's tests: those that are shipped, in outline, and made-up ones.
 
-use crate::PolicySet;
+use crate::{Layer, LoadOptions, PolicySet};
 use forerun_types::{Annotations, Digest, Speculation, ToolDescription};
 use serde_json::{Value, json};
 
@@ -40,9 +40,14 @@ pub(crate) fn toolbox() -> Vec<ToolDescription> {
     ]
 }
 
-/// A set over the shipped tools, which has to be valid.
+/// A set of nothing but this, over the shipped tools, which has to be valid.
 pub(crate) fn set(source: &str) -> PolicySet {
-    PolicySet::load("test", source, &toolbox()).unwrap_or_else(|error| panic!("{error}"))
+    let own = Layer {
+        name: "test".to_owned(),
+        source: source.to_owned(),
+    };
+    PolicySet::of_layers(own, &[], &toolbox(), &LoadOptions::default())
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The problems of a set over the shipped tools, which has to have some.

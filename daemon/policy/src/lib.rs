@@ -15,6 +15,8 @@
 //! - **Invariant:** a policy that Cedar could not evaluate denies, whatever else permits.
 //! - **Invariant:** the path rules of a set decide as Cedar would: a condition that does
 //!   not compile into them is refused when the set is loaded.
+//! - A set is layers: what is protected lies under every one, and the system and the project
+//!   may narrow it. Only the user's own layer permits anything.
 //! - **Invariant:** a set is immutable, and a set that is not valid, or a ready set whose
 //!   examples fail, does not exist.
 //! - Pure: no files, no clock, no configuration. A decision depends on the set and the
@@ -23,6 +25,7 @@
 mod arguments;
 mod conditions;
 mod decide;
+mod definition;
 mod error;
 mod examples;
 mod paths;
@@ -36,6 +39,7 @@ mod touch;
 #[cfg(test)]
 mod fixtures;
 
+pub use definition::{Definition, Tested};
 pub use error::{PolicyError, Problem};
 pub use request::{CallRequest, CommitRequest, Counters, Decision, Outcome};
-pub use set::{LoadOptions, PolicySet};
+pub use set::{Layer, LoadOptions, PolicySet, Written};

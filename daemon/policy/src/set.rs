@@ -5,13 +5,19 @@ use crate::paths::{flaw, in_workspace};
 use crate::schema::{ToolSchema, call_action};
 use crate::source::{Named, Source};
 use crate::touch::{TouchPolicy, rules};
-use crate::{PolicyError, Problem, ready};
+use crate::{Definition, PolicyError, Problem, ready};
 use cedar_policy::ffi::DetailedError;
-use cedar_policy::{ActionConstraint, PolicySet as Cedar, ValidationMode, Validator};
+use cedar_policy::{ActionConstraint, Effect, PolicySet as Cedar, ValidationMode, Validator};
 use forerun_types::{Digest, Hasher, PathRules, Source as Principal, ToolDescription, Touch, fold};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+
+/// Most bytes of one layer: stops a file of a project from holding up every session.
+const LAYER_BYTES_MAX: usize = 256 << 10;
+/// Most policies of one layer: each costs about a microsecond of every decision that it is
+/// about.
+const LAYER_POLICIES_MAX: usize = 1_000;
 
 /// A set of policies that is valid for a toolbox. Immutable; clones are cheap.
 #[derive(Clone)]
@@ -23,20 +29,43 @@ pub(crate) struct Inner {
     pub(crate) schema: ToolSchema,
     /// The policies that can matter for an action, by its name.
     pub(crate) slices: HashMap<String, Cedar>,
-    /// What `@reason` says, by policy.
-    pub(crate) reasons: HashMap<String, String>,
+    /// By id.
+    policies: HashMap<String, Written>,
     touches: Vec<TouchPolicy>,
     unprotected: Vec<String>,
     /// Who touches, and the rules for that.
     rules: Vec<(Principal, bool, PathRules)>,
 }
 
-/// What the user's configuration says about a set.
+/// A policy as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The layer that it is in.
+    pub layer: String,
+    /// Cedar.
+    pub text: String,
+    /// What its `@reason` says.
+    pub reason: Option<String>,
+}
+
+/// Policies from one place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Layer {
+    /// Where they are from, for messages.
+    pub name: String,
+    /// Cedar.
+    pub source: String,
+}
+
+/// What lies around a set: what the user's configuration says, and who narrows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Paths, relative to the workspace, that stay writable with everything below them
     /// though the set protects them.
     pub unprotected: Vec<String>,
+    /// Layers that can only forbid: the system's, the project's. Since forbid wins, they can
+    /// narrow a set and nothing else.
+    pub narrowing: Vec<Layer>,
 }
 
 impl PolicySet {
@@ -58,9 +87,7 @@ impl PolicySet {
         tools: &[ToolDescription],
         options: &LoadOptions,
     ) -> Result<PolicySet, PolicyError> {
-        let ready = ready::find(name)?;
-        ready.check(tools)?;
-        PolicySet::load_with(name, ready.source, tools, options)
+        Definition::ready(name)?.load(tools, options)
     }
 
     /// A set from its Cedar source, for a toolbox. `name` is for messages and events.
@@ -68,7 +95,8 @@ impl PolicySet {
     /// # Errors
     /// If the source does not parse, is not valid in strict mode, has an annotation
     /// without a meaning, a policy without an `@id`, or a condition on touches that path
-    /// rules can not say. Every problem is listed, with its line and column.
+    /// rules can not say. Every problem is listed, with its line and column. What is
+    /// protected is so under every set.
     pub fn load(
         name: &str,
         source: &str,
@@ -80,32 +108,64 @@ impl PolicySet {
     /// As [`PolicySet::load`], with the user's options.
     ///
     /// # Errors
-    /// As [`PolicySet::load`], and if a path to unprotect is none.
+    /// As [`PolicySet::load`]; if a path to unprotect is none, or a layer that narrows permits
+    /// something, is too large, or has a policy of a name that is taken.
     pub fn load_with(
         name: &str,
         source: &str,
         tools: &[ToolDescription],
         options: &LoadOptions,
     ) -> Result<PolicySet, PolicyError> {
+        let own = Layer {
+            name: name.to_owned(),
+            source: source.to_owned(),
+        };
+        let below = std::iter::once(Layer::from(ready::PROTECTED));
+        let below = below.chain(options.narrowing.iter().cloned());
+        PolicySet::of_layers(own, &below.collect::<Vec<_>>(), tools, options)
+    }
+
+    /// A set of nothing but these layers.
+    pub(crate) fn of_layers(
+        own: Layer,
+        below: &[Layer],
+        tools: &[ToolDescription],
+        options: &LoadOptions,
+    ) -> Result<PolicySet, PolicyError> {
         let unprotected = options.unprotected.iter().map(|path| unprotect(path));
         let unprotected = unprotected.collect::<Result<Vec<_>, _>>()?;
         let schema = ToolSchema::generate(tools)?;
-        let invalid = |problems| PolicyError::Invalid {
-            set: name.to_owned(),
-            problems,
-        };
-        let text = Source(source);
-        let policies = text.parse().map_err(invalid)?;
-        check(&text, &policies, &schema, tools).map_err(invalid)?;
-        let touches = compile(&text, &policies).map_err(invalid)?;
+        let (mut policies, mut touches) = (Vec::new(), Vec::new());
+        let mut written = HashMap::new();
+        let mut whose: HashMap<String, &str> = HashMap::new();
+        let layers = below.iter().map(|layer| (layer, true));
+        let layers: Vec<_> = layers.chain([(&own, false)]).collect();
+        for (layer, narrows) in &layers {
+            let (of_layer, of_touches) =
+                read(layer, *narrows, &whose, &schema, tools).map_err(|problems| {
+                    PolicyError::Invalid {
+                        set: layer.name.clone(),
+                        problems,
+                    }
+                })?;
+            for named in &of_layer {
+                whose.insert(named.id.clone(), layer.name.as_str());
+                let policy = Written {
+                    layer: layer.name.clone(),
+                    text: named.policy.to_string(),
+                    reason: named.reason.clone(),
+                };
+                written.insert(named.id.clone(), policy);
+            }
+            policies.extend(of_layer);
+            touches.extend(of_touches);
+        }
+        let sources = layers.iter().map(|(layer, _)| layer.source.as_str());
         let mut set = Inner {
-            name: name.to_owned(),
-            digest: digest(name, source, &schema.text, &unprotected),
+            digest: digest(&own.name, sources, &schema.text, &unprotected),
             slices: slices(&policies, tools),
-            reasons: policies
-                .into_iter()
-                .filter_map(|named| Some((named.id, named.reason?)))
-                .collect(),
+            policies: written,
+            name: own.name,
             schema,
             touches,
             unprotected,
@@ -129,6 +189,16 @@ impl PolicySet {
     /// tools' arguments, and what the user unprotected.
     pub fn digest(&self) -> Digest {
         self.0.digest
+    }
+
+    /// A policy as it is written; `None` if there is none of this id.
+    pub fn policy(&self, id: &str) -> Option<&Written> {
+        self.0.policies.get(id)
+    }
+
+    /// How many policies it has, what lies under it included.
+    pub fn policies(&self) -> usize {
+        self.0.policies.len()
     }
 
     /// What a sandbox may do to paths, for an action from `principal`.
@@ -184,6 +254,46 @@ pub(crate) fn unprotect(path: &str) -> Result<String, PolicyError> {
         }),
         None => Ok(absolute),
     }
+}
+
+/// Reads a layer: its policies, and what they say of touches. `whose` has the names that
+/// are taken, and by which layer.
+fn read(
+    layer: &Layer,
+    narrows: bool,
+    whose: &HashMap<String, &str>,
+    schema: &ToolSchema,
+    tools: &[ToolDescription],
+) -> Result<(Vec<Named>, Vec<TouchPolicy>), Vec<Problem>> {
+    let text = Source(&layer.source);
+    if layer.source.len() > LAYER_BYTES_MAX {
+        let message = format!("it has more than {LAYER_BYTES_MAX} bytes");
+        return Err(vec![text.problem(0, None, message, None)]);
+    }
+    let policies = text.parse()?;
+    if policies.len() > LAYER_POLICIES_MAX {
+        let message = format!("it has more than {LAYER_POLICIES_MAX} policies");
+        return Err(vec![text.problem(0, None, message, None)]);
+    }
+    let mut problems = Vec::new();
+    for named in &policies {
+        if let Some(other) = whose.get(&named.id) {
+            let message = format!("{other} has a policy of this id");
+            let hint = "give each policy an `@id` of its own".to_owned();
+            problems.push(text.problem_in(named, None, message, Some(hint)));
+        }
+        if narrows && named.policy.effect() == Effect::Permit {
+            let hint = "permits belong in a policy set of the user's configuration".to_owned();
+            let message = "this layer can only forbid";
+            problems.push(text.problem_in(named, Some("permit"), message, Some(hint)));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    check(&text, &policies, schema, tools)?;
+    let touches = compile(&text, &policies)?;
+    Ok((policies, touches))
 }
 
 /// Finds everything that is wrong with policies that parse, in the order of the source.
@@ -282,14 +392,22 @@ fn slices(policies: &[Named], tools: &[ToolDescription]) -> HashMap<String, Ceda
         .collect()
 }
 
-fn digest(name: &str, source: &str, schema: &str, unprotected: &[String]) -> Digest {
-    let hasher = Hasher::new("forerun policy set v1")
+fn digest<'a>(
+    name: &str,
+    sources: impl Iterator<Item = &'a str>,
+    schema: &str,
+    unprotected: &[String],
+) -> Digest {
+    let hasher = Hasher::new("forerun policy set v2")
         .field(name)
-        .field(source)
         .field(schema);
-    unprotected
+    let hasher = unprotected
         .iter()
-        .fold(hasher, |hasher, path| hasher.field(path))
+        .fold(hasher, |hasher, path| hasher.field(path));
+    // Their number ends the paths.
+    let hasher = hasher.field(unprotected.len().to_string());
+    sources
+        .fold(hasher, |hasher, source| hasher.field(source))
         .finish()
 }
 

@@ -25,6 +25,10 @@ pub struct Config {
     /// What compiles components in a process of its own: a program and its arguments.
     /// Empty: the daemon does, without limits.
     pub compiler: Vec<std::ffi::OsString>,
+    /// Directory of the user's own policy sets, if there is one.
+    pub policies: Option<PathBuf>,
+    /// The system's policies, which narrow every set; the file need not exist.
+    pub system_policy: PathBuf,
     /// What the file says, over the defaults.
     pub settings: Settings,
 }
@@ -33,7 +37,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The ready policy set of sessions that name none.
+    /// The policy set of sessions that name none: a ready one, or one of the user's own.
     pub policy: String,
     /// How many steps may be undecided at once, for sessions that do not say.
     pub depth: u32,
@@ -50,6 +54,8 @@ pub struct Settings {
     pub limits: Limits,
     /// When agents are given up.
     pub agents: AgentSettings,
+    /// When questions to the owner are given up.
+    pub approvals: ApprovalSettings,
     /// How long commits can be undone.
     pub undo: UndoSettings,
     /// Models, which the command line reads and checks: the daemon calls none.
@@ -107,6 +113,22 @@ pub struct AgentSettings {
     pub total_ms: u64,
 }
 
+/// When questions that policy puts to the owner are given up, which refuses them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApprovalSettings {
+    /// How long a question waits, in milliseconds; 0 is for ever.
+    pub timeout_ms: u64,
+}
+
+impl Default for ApprovalSettings {
+    fn default() -> Self {
+        ApprovalSettings {
+            timeout_ms: 3_600_000,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -118,6 +140,7 @@ impl Default for Settings {
             unprotect: Vec::new(),
             limits: Limits::default(),
             agents: AgentSettings::default(),
+            approvals: ApprovalSettings::default(),
             undo: UndoSettings::default(),
             models: Elsewhere,
         }
@@ -236,16 +259,23 @@ impl Settings {
         )?;
         range("agents.idle_ms", self.agents.idle_ms, 100, 86_400_000)?;
         range("agents.total_ms", self.agents.total_ms, 100, 86_400_000)?;
-        range("agents.reattach_ms", self.agents.reattach_ms, 0, 86_400_000)
+        range("agents.reattach_ms", self.agents.reattach_ms, 0, 86_400_000)?;
+        range(
+            "approvals.timeout_ms",
+            self.approvals.timeout_ms,
+            0,
+            30 * 86_400_000,
+        )
     }
 }
 
-impl AgentSettings {
+impl Settings {
     pub(crate) fn deadlines(&self) -> crate::session::Deadlines {
         crate::session::Deadlines {
-            reattach: Duration::from_millis(self.reattach_ms),
-            idle: Duration::from_millis(self.idle_ms),
-            total: Duration::from_millis(self.total_ms),
+            reattach: Duration::from_millis(self.agents.reattach_ms),
+            idle: Duration::from_millis(self.agents.idle_ms),
+            total: Duration::from_millis(self.agents.total_ms),
+            approval: Duration::from_millis(self.approvals.timeout_ms),
         }
     }
 }

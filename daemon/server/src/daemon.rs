@@ -7,6 +7,7 @@
 use crate::auth::{self, Authority, OwnerKey, Tokens};
 use crate::config::Config;
 use crate::error::RequestError;
+use crate::policies::{Places, Policies};
 use crate::registry::{Registry, RegistryError};
 use crate::services;
 use crate::session::{
@@ -15,7 +16,7 @@ use crate::session::{
 };
 use crate::socket::{self, OwnPeers, SocketError};
 use forerun_journal::{CommitMode, Journal, JournalError, SessionRecord, SessionState};
-use forerun_policy::{LoadOptions, PolicySet};
+use forerun_policy::{PolicyError, PolicySet};
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
 use forerun_snapshot::{IntentState, OpenOptions, Timestamp, Workspace};
 use forerun_types::{Digest, EventKind, SessionId, Time, Undone};
@@ -66,7 +67,7 @@ pub enum ServeError {
         name: String,
         /// Why.
         #[source]
-        source: forerun_policy::PolicyError,
+        source: PolicyError,
     },
     /// The transport failed.
     #[error("the transport failed")]
@@ -110,8 +111,7 @@ pub(crate) struct Daemon {
     created: Mutex<HashMap<String, (NewSession, Created)>>,
     creating: tokio::sync::Mutex<()>,
     finishing: Mutex<()>,
-    /// By name, and by the tools that they were made for.
-    policies: Mutex<HashMap<(String, Digest), PolicySet>>,
+    pub(crate) policies: Policies,
     stopping: watch::Sender<bool>,
 }
 
@@ -161,6 +161,11 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         .await
         .map_err(io::Error::other)?
         .map_err(ServeError::Tools)?;
+    let places = Places {
+        own: config.policies.clone(),
+        system: config.system_policy.clone(),
+        unprotected: config.settings.unprotect.clone(),
+    };
     let daemon = Arc::new(Daemon {
         log: Log::new(journal),
         tools,
@@ -170,15 +175,20 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         created: Mutex::default(),
         creating: tokio::sync::Mutex::default(),
         finishing: Mutex::default(),
-        policies: Mutex::default(),
+        policies: Policies::open(places).map_err(|source| ServeError::Policy {
+            name: config.settings.policy.clone(),
+            source,
+        })?,
         stopping: watch::channel(false).0,
         config,
     });
     let name = &daemon.config.settings.policy;
-    daemon.policy(name).map_err(|source| ServeError::Policy {
-        name: name.clone(),
-        source,
-    })?;
+    daemon
+        .policy(name, None)
+        .map_err(|source| ServeError::Policy {
+            name: name.clone(),
+            source,
+        })?;
     daemon.recover().await?;
     daemon.expire_soon();
     daemon.compile_later();
@@ -384,31 +394,14 @@ impl Daemon {
         self.tools.sandboxes()
     }
 
-    /// A ready policy set for the tools that there are now.
-    pub(crate) fn policy(&self, name: &str) -> Result<PolicySet, forerun_policy::PolicyError> {
-        self.policy_for(name, &self.sandboxes())
-    }
-
-    /// A ready policy set for tools; loaded, and checked against its examples, once.
-    pub(crate) fn policy_for(
+    /// A policy set for the tools that there are now, and for work on a directory.
+    pub(crate) fn policy(
         &self,
         name: &str,
-        sandboxes: &Sandboxes,
-    ) -> Result<PolicySet, forerun_policy::PolicyError> {
-        let toolbox = sandboxes.toolbox();
-        let key = (name.to_owned(), toolbox.digest());
-        if let Some(set) = locked(&self.policies).get(&key) {
-            return Ok(set.clone());
-        }
-        let options = LoadOptions {
-            unprotected: self.config.settings.unprotect.clone(),
-        };
-        let set = PolicySet::ready_with(name, toolbox.tools(), &options)?;
-        let mut policies = locked(&self.policies);
-        let now = self.sandboxes().toolbox().digest();
-        policies.retain(|(_, tools), _| *tools == now);
-        policies.insert(key, set.clone());
-        Ok(set)
+        workspace: Option<&Path>,
+    ) -> Result<PolicySet, PolicyError> {
+        self.policies
+            .set(name, self.sandboxes().toolbox(), workspace)
     }
 
     /// Opens a session. The same key with the same content returns the same session.
@@ -461,7 +454,9 @@ impl Daemon {
     fn prepare(&self, new: NewSession) -> Result<(Created, Context), RequestError> {
         let workspace = self.open_workspace(&new.workspace)?;
         let sandboxes = self.sandboxes();
-        let policy = self.policy_for(&new.policy, &sandboxes)?;
+        let policy = self
+            .policies
+            .set(&new.policy, sandboxes.toolbox(), Some(workspace.path()))?;
         let tokens = Tokens::draw()?;
         let tools = sandboxes.toolbox().digest();
         let record = self.record_of(&new, &workspace, &policy, tools, &tokens)?;
@@ -472,7 +467,7 @@ impl Daemon {
             settler: self.settler(workspace.clone()),
             workspace,
             policy,
-            deadlines: self.config.settings.agents.deadlines(),
+            deadlines: self.config.settings.deadlines(),
             limits: new.settings.limits,
         };
         Ok((

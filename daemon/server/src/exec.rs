@@ -85,7 +85,10 @@ impl Daemon {
         setting: Setting,
     ) -> Result<Result<(Running, Execution), Observation>, RequestError> {
         let sandboxes = self.sandboxes();
-        let policy = self.policy_for(&setting.policy, &sandboxes)?;
+        let at = setting.workspace.as_deref();
+        let policy = self
+            .policies
+            .set(&setting.policy, sandboxes.toolbox(), at)?;
         let decision = policy.decide_call(&CallRequest {
             principal: Source::User,
             action: &action,
@@ -115,7 +118,10 @@ impl Daemon {
         task: String,
         setting: Setting,
     ) -> Result<(Running, Run), RequestError> {
-        let policy = self.policy_for(&setting.policy, &sandboxes)?;
+        let at = setting.workspace.as_deref();
+        let policy = self
+            .policies
+            .set(&setting.policy, sandboxes.toolbox(), at)?;
         let workspace = match &setting.workspace {
             Some(path) => Some(self.open_workspace(path)?),
             None => None,

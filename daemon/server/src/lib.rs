@@ -4,7 +4,7 @@
 //! - [`serve`] runs it. Everything that it needs comes in as a [`Config`]; this crate
 //!   reads no environment and prints nothing.
 //! - `session` has the actor that drives one plan, `exec` what a person runs without one;
-//!   `registry` has the tools that the user added;
+//!   `registry` has the tools that the user added, `policies` the policy sets;
 //!   `services` is where wire types end;
 //!   `error` is the one place where an error becomes a gRPC status.
 //!
@@ -19,6 +19,7 @@ mod config;
 mod daemon;
 mod error;
 mod exec;
+mod policies;
 mod registry;
 mod services;
 mod session;

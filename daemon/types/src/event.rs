@@ -5,8 +5,8 @@
 //! every launch, answer, cancel and squash, with times.
 
 use crate::{
-    Action, CallId, CommitId, Digest, ExecutionId, NodeId, Observation, PrefixId, Role, Source,
-    StepIndex, Time,
+    Action, ApprovalId, CallId, CommitId, Digest, ExecutionId, NodeId, Observation, PrefixId, Role,
+    Source, StepIndex, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,23 @@ pub enum ExecutionEnd {
     Dropped,
     /// It did not end in an observation that could be used.
     Failed,
+}
+
+/// How a question that policy put to the owner ended. Every one ends exactly once, unless
+/// its session ends before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalEnd {
+    /// The owner allowed it.
+    Allowed,
+    /// The owner allows it, and the like, until the session ends.
+    AllowedForSession,
+    /// The owner refused it.
+    Refused,
+    /// Nobody answered in time, which refuses it.
+    TimedOut,
+    /// Its step went another way.
+    Withdrawn,
 }
 
 /// What an agent's answer cost.
@@ -262,6 +279,25 @@ pub enum EventKind {
         step: StepIndex,
         node: NodeId,
         question: String,
+    },
+    /// Policy puts the step's action, or its commit, to the owner; the step waits.
+    ApprovalRequested {
+        step: StepIndex,
+        node: NodeId,
+        approval: ApprovalId,
+        /// The action, or what the commit changes.
+        what: String,
+        /// The policies that demand it.
+        policies: Vec<String>,
+        reason: String,
+    },
+    /// The owner is not asked any more.
+    ApprovalEnded {
+        step: StepIndex,
+        approval: ApprovalId,
+        end: ApprovalEnd,
+        /// What the owner said to a refusal.
+        reason: String,
     },
     /// The step left the tree: decided, executed, reviewed, recorded.
     Verified {

@@ -69,6 +69,10 @@ numbered_id!(
     SnapshotId, "snapshot", "snap_"
 );
 numbered_id!(
+    /// One question that policy puts to a session's owner. Unique within a session.
+    ApprovalId, "approval", "apr_"
+);
+numbered_id!(
     /// One commit to a workspace. Made by the journal, unique within a state directory.
     CommitId, "commit", "commit_"
 );

@@ -20,12 +20,12 @@ mod tool;
 pub use action::{ASK_USER, Action, ActionKey, ActionKind, TERMINATE};
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use event::{
-    AskEnd, ChangeKind, Event, EventKind, ExecutionEnd, FileDiff, LeftAlone, PathChange, Sibling,
-    Undone, Usage, View,
+    ApprovalEnd, AskEnd, ChangeKind, Event, EventKind, ExecutionEnd, FileDiff, LeftAlone,
+    PathChange, Sibling, Undone, Usage, View,
 };
 pub use id::{
-    CallId, CommitId, ExecutionId, IdParseError, NodeId, Role, SessionId, SnapshotId, Source,
-    StepIndex,
+    ApprovalId, CallId, CommitId, ExecutionId, IdParseError, NodeId, Role, SessionId, SnapshotId,
+    Source, StepIndex,
 };
 pub use json::{CanonicalJson, JsonError};
 pub use limits::Limits;

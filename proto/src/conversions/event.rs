@@ -5,12 +5,13 @@ use super::{At, ConversionError, enumeration, list, optional_text, required, sam
 use crate::v1;
 use crate::v1::event::{self as wire, Kind};
 use forerun_types::{
-    AskEnd, Event, EventKind, ExecutionEnd, LeftAlone, Role, Sibling, Source, StepIndex, Time,
-    Undone, View,
+    ApprovalEnd, AskEnd, Event, EventKind, ExecutionEnd, LeftAlone, Role, Sibling, Source,
+    StepIndex, Time, Undone, View,
 };
 
 same_variants!(View, v1::View: Presented Trace);
 same_variants!(AskEnd, v1::AskEnd: Used Dropped Failed);
+same_variants!(ApprovalEnd, v1::ApprovalEnd: Allowed AllowedForSession Refused TimedOut Withdrawn);
 same_variants!(ExecutionEnd, v1::ExecutionEnd: Used Dropped Failed);
 
 impl From<Event> for v1::Event {
@@ -260,6 +261,32 @@ impl From<EventKind> for Kind {
                 node: node.to_string(),
                 question,
             }),
+            EventKind::ApprovalRequested {
+                step,
+                node,
+                approval,
+                what,
+                policies,
+                reason,
+            } => Kind::ApprovalRequested(wire::ApprovalRequested {
+                step: step.0,
+                node: node.to_string(),
+                approval: approval.to_string(),
+                what,
+                policies,
+                reason,
+            }),
+            EventKind::ApprovalEnded {
+                step,
+                approval,
+                end,
+                reason,
+            } => Kind::ApprovalEnded(wire::ApprovalEnded {
+                step: step.0,
+                approval: approval.to_string(),
+                end: v1::ApprovalEnd::from(end).into(),
+                reason,
+            }),
             EventKind::Verified {
                 step,
                 node,
@@ -362,6 +389,8 @@ impl TryFrom<Kind> for EventKind {
                 reason: event.reason,
             }),
             Kind::Question(event) => question(event).at("question"),
+            Kind::ApprovalRequested(event) => approval_requested(event).at("approval_requested"),
+            Kind::ApprovalEnded(event) => approval_ended(event).at("approval_ended"),
             Kind::Verified(event) => verified(event).at("verified"),
             Kind::Committed(event) => committed(event).at("committed"),
             Kind::Suggested(event) => Ok(EventKind::Suggested {
@@ -643,6 +672,26 @@ fn question(event: wire::Question) -> Converted {
         step: StepIndex(event.step),
         node: text("node", &event.node)?,
         question: event.question,
+    })
+}
+
+fn approval_requested(event: wire::ApprovalRequested) -> Converted {
+    Ok(EventKind::ApprovalRequested {
+        step: StepIndex(event.step),
+        node: text("node", &event.node)?,
+        approval: text("approval", &event.approval)?,
+        what: event.what,
+        policies: event.policies,
+        reason: event.reason,
+    })
+}
+
+fn approval_ended(event: wire::ApprovalEnded) -> Converted {
+    Ok(EventKind::ApprovalEnded {
+        step: StepIndex(event.step),
+        approval: text("approval", &event.approval)?,
+        end: enumeration::<v1::ApprovalEnd, _>("end", event.end)?,
+        reason: event.reason,
     })
 }
 

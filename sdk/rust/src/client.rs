@@ -8,6 +8,7 @@ use crate::open::SessionBuilder;
 use crate::session::{Session, Tokens};
 use forerun_proto::v1::agent_service_client::AgentServiceClient;
 use forerun_proto::v1::daemon_service_client::DaemonServiceClient;
+use forerun_proto::v1::policy_service_client::PolicyServiceClient;
 use forerun_proto::v1::session_service_client::SessionServiceClient;
 use forerun_proto::v1::tool_service_client::ToolServiceClient;
 use forerun_proto::{MESSAGE_BYTES_MAX, v1};
@@ -188,6 +189,10 @@ impl Forerun {
 
     pub(crate) fn tool_service(&self) -> ToolServiceClient<Channel> {
         ToolServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn policy_service(&self) -> PolicyServiceClient<Channel> {
+        PolicyServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     fn daemon_service(&self) -> DaemonServiceClient<Channel> {

@@ -3,7 +3,9 @@
 use crate::error::{Error, Result};
 use forerun_proto::conversions::{At as _, ConversionError, enumeration, list, text};
 use forerun_proto::v1;
-use forerun_types::{CommitId, FileDiff, PathChange, Role, SessionId, StepIndex, Undone, Usage};
+use forerun_types::{
+    ApprovalId, CommitId, FileDiff, PathChange, Role, SessionId, StepIndex, Undone, Usage,
+};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -202,6 +204,24 @@ pub struct SessionInfo {
     pub answer: Option<String>,
     /// The last event of its log.
     pub last_sequence: u64,
+    /// What waits for the owner's approval, if anything does.
+    pub approval: Option<Approval>,
+}
+
+/// What policy puts to the owner of a session: a step's action, or its commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Approval {
+    /// Its id, unique within the session.
+    pub id: ApprovalId,
+    /// The step that waits.
+    pub step: StepIndex,
+    /// The action, or what the commit changes.
+    pub what: String,
+    /// The policies that demand it, by id.
+    pub policies: Vec<String>,
+    /// Why, in one sentence.
+    pub reason: String,
 }
 
 impl Window {
@@ -346,6 +366,17 @@ fn convert(info: v1::SessionInfo) -> Result<SessionInfo, ConversionError> {
         end_reason: info.end_reason,
         answer: info.answer,
         last_sequence: info.last_sequence,
+        approval: info.approval.map(approval).transpose().at("approval")?,
+    })
+}
+
+fn approval(approval: v1::Approval) -> Result<Approval, ConversionError> {
+    Ok(Approval {
+        id: text("id", &approval.id)?,
+        step: StepIndex(approval.step),
+        what: approval.what,
+        policies: approval.policies,
+        reason: approval.reason,
     })
 }
 

@@ -33,6 +33,7 @@ mod exec;
 mod info;
 pub mod model;
 mod open;
+mod policies;
 pub mod script;
 mod session;
 mod tools;
@@ -46,9 +47,14 @@ pub use endpoint::{Endpoint, EndpointError, Locations};
 pub use error::{Error, Refusal, Result};
 pub use exec::{Exec, ExecEnded, ExecEvent, Running, Stdin};
 pub use info::{
-    AttachedAgent, CommitMode, Counts, Finish, Finished, SessionInfo, SessionState, Timings, Window,
+    Approval, AttachedAgent, CommitMode, Counts, Finish, Finished, SessionInfo, SessionState,
+    Timings, Window,
 };
 pub use open::SessionBuilder;
+pub use policies::{
+    CheckedPolicy, Explained, PolicyExample, PolicyOrigin, PolicyProblem, PolicyQuestion,
+    PolicySetInfo, PolicySets, PolicyText,
+};
 pub use session::{Anew, Session, TakenBack, Tokens};
 pub use tools::{AddTool, Added, Called, Tools};
 pub use watch::Events;
@@ -56,7 +62,8 @@ pub use watch::Events;
 pub use async_trait::async_trait;
 pub use forerun_proto::conversions::{ConversionError, Seen};
 pub use forerun_types::{
-    Action, ChangeKind, CommitId, Digest, Entry, Event, EventKind, FileDiff, IdParseError,
-    JsonError, LeftAlone, Limits, NodeId, Observation, ObservationStatus, PathChange, PrefixId,
-    Role, SessionId, Sibling, Source, StepIndex, Time, ToolDescription, Undone, Usage, View,
+    Action, ApprovalEnd, ApprovalId, ChangeKind, CommitId, Digest, Entry, Event, EventKind,
+    FileDiff, IdParseError, JsonError, LeftAlone, Limits, NodeId, Observation, ObservationStatus,
+    PathChange, PrefixId, Role, SessionId, Sibling, Source, StepIndex, Time, ToolDescription,
+    Touch, Undone, Usage, View,
 };

@@ -13,7 +13,7 @@ use forerun_proto::v1::session_service_client::SessionServiceClient;
 use forerun_proto::v1::session_service_interrupt_request as wire;
 use forerun_proto::v1::session_service_interrupt_request::Interrupt;
 use forerun_types::{
-    Action, EventKind, FileDiff, NodeId, Role, SessionId, StepIndex, Undone, View,
+    Action, ApprovalId, EventKind, FileDiff, NodeId, Role, SessionId, StepIndex, Undone, View,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -336,6 +336,33 @@ impl Session {
         self.interrupt(Interrupt::Answer(wire::AnswerQuestion {
             step: step.into().0,
             text: text.into(),
+        }))
+        .await
+    }
+
+    /// Allows what policy put to the owner: the event `approval_requested`, or
+    /// [`SessionInfo::approval`], says what. `for_session`: and whatever the same policies
+    /// would ask of the same tool, or of commits, until the session ends.
+    ///
+    /// # Errors
+    /// If it was answered by now, or withdrawn.
+    pub async fn approve(&self, approval: ApprovalId, for_session: bool) -> Result<u64> {
+        self.interrupt(Interrupt::Approve(wire::Approve {
+            approval: approval.to_string(),
+            for_session,
+        }))
+        .await
+    }
+
+    /// Refuses what policy put to the owner; the agents are told the reason, if there is
+    /// one.
+    ///
+    /// # Errors
+    /// As for [`Session::approve`].
+    pub async fn refuse(&self, approval: ApprovalId, reason: impl Into<String>) -> Result<u64> {
+        self.interrupt(Interrupt::Refuse(wire::Refuse {
+            approval: approval.to_string(),
+            reason: reason.into(),
         }))
         .await
     }

@@ -30,6 +30,8 @@ pub(crate) async fn serve(global: &Global, args: ServeArgs) -> Result<(), Failur
         socket: locations.endpoint.path().to_owned(),
         // This very program, even if the file was replaced since.
         compiler: vec!["/proc/self/exe".into(), COMPILE.into()],
+        policies: config_directory().map(|config| config.join("policies")),
+        system_policy: SYSTEM_POLICY.into(),
         settings,
     };
     forerun_server::serve(config, |socket| {
@@ -42,6 +44,9 @@ pub(crate) async fn serve(global: &Global, args: ServeArgs) -> Result<(), Failur
     .await
     .map_err(serve_failure)
 }
+
+/// What the system's administrator forbids, whatever users configure.
+const SYSTEM_POLICY: &str = "/etc/forerun/policy.cedar";
 
 /// The hidden command that [`compile`] is.
 pub(crate) const COMPILE: &str = "compile-component";
@@ -84,13 +89,18 @@ fn log() {
 
 /// The configuration of this user, which need not exist.
 pub(super) fn default_config_file() -> Option<PathBuf> {
+    Some(config_directory()?.join("config.toml"))
+}
+
+/// The user's directory for configuration and policies, which need not exist.
+pub(super) fn config_directory() -> Option<PathBuf> {
     let absolute = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)
             .filter(|p| p.is_absolute())
     };
     let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
-    Some(base.join("forerun/config.toml"))
+    Some(base.join("forerun"))
 }
 
 pub(super) fn locations(global: &Global) -> Result<Locations, Failure> {

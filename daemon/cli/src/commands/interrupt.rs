@@ -5,8 +5,8 @@ use super::session::{left_alone, print_undone};
 use crate::args::{Command, Global, SeenArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
-use forerun_sdk::{Anew, Seen};
-use forerun_types::{Action, SessionId, StepIndex};
+use forerun_sdk::{Anew, Seen, Session};
+use forerun_types::{Action, ApprovalId, SessionId, StepIndex};
 use std::time::Duration;
 
 /// Carries out one interrupt; every other command is handled by the caller.
@@ -62,6 +62,20 @@ async fn carry_out(global: &Global, command: Command) -> Result<(SessionId, u64)
         },
         Command::Accept { step, node, .. } => session.accept(StepIndex(step), node).await?,
         Command::Answer { step, text, .. } => session.answer(StepIndex(step), text).await?,
+        Command::Approve {
+            approval,
+            for_session,
+            ..
+        } => {
+            let approval = asked(&session, approval).await?;
+            session.approve(approval, for_session).await?
+        }
+        Command::Refuse {
+            approval, reason, ..
+        } => {
+            let approval = asked(&session, approval).await?;
+            session.refuse(approval, reason).await?
+        }
         Command::Retry { .. } => session.retry().await?,
         Command::Pause { .. } => session.pause().await?,
         Command::Resume { .. } => session.resume().await?,
@@ -100,6 +114,8 @@ fn session_of(command: &Command) -> Result<SessionId, Failure> {
         | Command::Replace { session, .. }
         | Command::Accept { session, .. }
         | Command::Answer { session, .. }
+        | Command::Approve { session, .. }
+        | Command::Refuse { session, .. }
         | Command::Retry { session }
         | Command::Pause { session }
         | Command::Resume { session }
@@ -108,6 +124,21 @@ fn session_of(command: &Command) -> Result<SessionId, Failure> {
         Command::Backtrack(args) => Ok(args.session.clone()),
         _ => Err(no_interrupt()),
     }
+}
+
+/// The question that is meant: the one that is open, if the user did not say.
+async fn asked(session: &Session, named: Option<ApprovalId>) -> Result<ApprovalId, Failure> {
+    if let Some(approval) = named {
+        return Ok(approval);
+    }
+    let open = session.info().await?.approval;
+    open.map(|open| open.id).ok_or_else(|| {
+        let message = format!("nothing waits for your approval in {}", session.id());
+        Failure::new(Exit::NotNow, "NOTHING_ASKED", message).hint(format!(
+            "`forerun watch {}` shows what it does",
+            session.id()
+        ))
+    })
 }
 
 fn no_interrupt() -> Failure {

@@ -1,11 +1,13 @@
 //! The commands, one file a topic.
 
 mod agent;
+mod approval;
 mod daemon;
 mod doctor;
 mod exec;
 mod interrupt;
 mod models;
+mod policy;
 mod run;
 mod session;
 mod simulate;
@@ -17,6 +19,7 @@ pub(crate) use daemon::{COMPILE, compile, serve, shutdown, socket, status};
 pub(crate) use doctor::doctor;
 pub(crate) use exec::exec;
 pub(crate) use interrupt::interrupt;
+pub(crate) use policy::policy;
 pub(crate) use run::run;
 pub(crate) use session::session;
 pub(crate) use simulate::simulate;

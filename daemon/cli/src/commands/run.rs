@@ -2,6 +2,7 @@
 //! own, shows the stream, and says at the end what was done and what it saved.
 
 use super::agent::Spec;
+use super::approval::{self, Asker};
 use super::connect;
 use super::models::Models;
 use super::session::{commit_name, json, print_diff};
@@ -279,9 +280,17 @@ async fn follow(output: Output, session: &Session) -> Result<(bool, bool), Failu
     let mut events = session.watch(View::Presented);
     let mut interrupted = false;
     let mut undone = false;
+    let mut asker = Asker::new(output);
     loop {
         let event = tokio::select! {
             event = events.next() => event,
+            answer = asker.answer() => {
+                // Somebody else may have answered, or the plan gone on: the log says so.
+                if let Err(failure) = approval::answer(session, answer).await {
+                    output.note(&failure.message);
+                }
+                continue;
+            }
             _ = sigint.recv() => {
                 if interrupted {
                     return Err(Failure::new(Exit::Interrupted, "INTERRUPTED", "interrupted twice")
@@ -297,6 +306,7 @@ async fn follow(output: Output, session: &Session) -> Result<(bool, bool), Failu
             return Ok((interrupted, undone));
         };
         show(output, &event);
+        asker.hear(output, session, &event.kind);
         if output.reader_is_gone() && !interrupted {
             interrupted = true;
             session.stop().await?;

@@ -216,6 +216,14 @@ fn page(info: &SessionInfo) -> String {
     if !info.end_reason.is_empty() {
         lines.push(format!("ended      {}", info.end_reason));
     }
+    if let Some(open) = &info.approval {
+        lines.push(format!("asks       {}", visible(&open.what)));
+        lines.push(format!("           because {}", visible(&open.reason)));
+        lines.push(format!(
+            "           forerun approve {0}, or forerun refuse {0}",
+            info.id
+        ));
+    }
     if let Some(answer) = &info.answer {
         lines.push(format!("answer     {}", visible(answer)));
     }
@@ -285,5 +293,12 @@ pub(crate) fn json(info: &SessionInfo) -> serde_json::Value {
         },
         "end_reason": info.end_reason,
         "answer": info.answer,
+        "approval": info.approval.as_ref().map(|open| serde_json::json!({
+            "id": open.id.to_string(),
+            "step": open.step,
+            "what": open.what,
+            "policies": open.policies,
+            "reason": open.reason,
+        })),
     })
 }

@@ -36,6 +36,9 @@ pub(crate) struct Manifest {
     pub(crate) destructive: bool,
     #[serde(default)]
     pub(crate) idempotent: bool,
+    /// Whether what it does matters beyond the workspace; policy may ask the user then.
+    #[serde(default)]
+    pub(crate) open_world: bool,
     /// Whether the same call on the same files always prints the same.
     #[serde(default)]
     pub(crate) deterministic: bool,

@@ -278,7 +278,7 @@ impl Loader<'_> {
                 read_only: parsed.read_only,
                 destructive: parsed.destructive,
                 idempotent: parsed.idempotent,
-                open_world: false,
+                open_world: parsed.open_world,
             },
             deterministic: parsed.deterministic,
             speculation: match parsed.speculation {

@@ -3,6 +3,7 @@
 
 mod agent;
 mod daemon;
+mod policy;
 mod session;
 mod tool;
 
@@ -13,6 +14,7 @@ use forerun_journal::SessionRecord;
 use forerun_proto::conversions;
 use forerun_proto::v1::agent_service_server::AgentServiceServer;
 use forerun_proto::v1::daemon_service_server::DaemonServiceServer;
+use forerun_proto::v1::policy_service_server::PolicyServiceServer;
 use forerun_proto::v1::session_service_server::SessionServiceServer;
 use forerun_proto::v1::tool_service_server::ToolServiceServer;
 use forerun_types::SessionId;
@@ -35,6 +37,9 @@ pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
     let tools = ToolServiceServer::new(tool::Tools(Arc::clone(daemon)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let policies = PolicyServiceServer::new(policy::Policies(Arc::clone(daemon)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let daemons = DaemonServiceServer::new(daemon::Daemons(Arc::clone(daemon)));
     health
         .set_serving::<SessionServiceServer<session::Sessions>>()
@@ -47,6 +52,7 @@ pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
         .add_service(sessions)
         .add_service(agents)
         .add_service(tools)
+        .add_service(policies)
         .add_service(daemons);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(forerun_proto::FILE_DESCRIPTOR_SET)

@@ -6,8 +6,8 @@ use crate::daemon::{Daemon, NewSession};
 use crate::error::RequestError;
 use crate::session::archive::{self, FinishOutcome, UndoRequest};
 use crate::session::{
-    Anew, InterruptError, Interruption, Message, Phase, RoleSummary, SessionSettings,
-    UserInterrupt, View,
+    Anew, InterruptError, Interruption, Message, PendingApproval, Phase, RoleSummary,
+    SessionSettings, UserInterrupt, View,
 };
 use forerun_journal::{CommitMode, SessionRecord, SessionState};
 use forerun_planner::{Config, Seen, Window};
@@ -223,7 +223,7 @@ impl SessionService for Sessions {
         let finished = blocking(move || {
             let _one_at_a_time = daemon.finishing();
             let workspace = daemon.open_workspace(&record.workspace)?;
-            let policy = daemon.policy(&record.policy)?;
+            let policy = daemon.policy(&record.policy, Some(&record.workspace))?;
             let finished = archive::finish(&daemon.log, &record, &workspace, &policy, outcome)?;
             daemon.record_finish(&record, &finished)?;
             let settler = daemon.settler(workspace);
@@ -387,6 +387,14 @@ fn interrupt(wire: Option<Wire>) -> Result<UserInterrupt, ConversionError> {
             Wire::Answer(answer) => UserInterrupt::Answer {
                 step: StepIndex(answer.step),
                 text: answer.text,
+            },
+            Wire::Approve(approve) => UserInterrupt::Approve {
+                approval: conversions::text("approve.approval", &approve.approval)?,
+                for_session: approve.for_session,
+            },
+            Wire::Refuse(refuse) => UserInterrupt::Refuse {
+                approval: conversions::text("refuse.approval", &refuse.approval)?,
+                reason: refuse.reason,
             },
             Wire::Retry(_) => UserInterrupt::Retry,
             Wire::Pause(_) => UserInterrupt::Pause,
@@ -588,6 +596,17 @@ fn info(record: &SessionRecord, view: &View) -> v1::SessionInfo {
         answer: summary.answer.clone(),
         last_sequence: summary.last_sequence,
         width: settings.width.max(1),
+        approval: summary.approval.as_ref().map(approval),
+    }
+}
+
+fn approval(pending: &PendingApproval) -> v1::Approval {
+    v1::Approval {
+        id: pending.id.to_string(),
+        step: pending.step.0,
+        what: pending.what.clone(),
+        policies: pending.policies.clone(),
+        reason: pending.reason.clone(),
     }
 }
 

@@ -79,8 +79,10 @@ impl ToolService for Tools {
         let (daemon, name) = (Arc::clone(&self.0), request.name);
         let added = blocking(move || {
             let default = &daemon.config.settings.policy;
-            let check =
-                |sandboxes: &Sandboxes| Ok(daemon.policy_for(default, sandboxes).map(drop)?);
+            let check = |sandboxes: &Sandboxes| {
+                let set = daemon.policies.set(default, sandboxes.toolbox(), None);
+                Ok(set.map(drop)?)
+            };
             let entry = daemon
                 .tools
                 .add(&name, &source, pin, request.replace, check)?;

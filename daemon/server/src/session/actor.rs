@@ -5,6 +5,7 @@
 //! (retirements). Nothing here waits for an agent, a sandbox or a commit.
 
 use super::agents::{Agents, Attach, Expired};
+use super::approval::Approvals;
 use super::backtrack::{Backtracking, Verified};
 use super::log::Log;
 use super::summary::Summary;
@@ -20,7 +21,7 @@ use forerun_policy::PolicySet;
 use forerun_sandbox::Sandboxes;
 use forerun_snapshot::Workspace;
 use forerun_types::{
-    ASK_USER, Action, CallId, EventKind, ExecutionId, Limits, NodeId, Observation,
+    ASK_USER, Action, ApprovalEnd, CallId, EventKind, ExecutionId, Limits, NodeId, Observation,
     ObservationStatus, PrefixId, Role, SnapshotId, Source, StepIndex, Time,
 };
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,11 @@ pub(super) struct Actor {
     pub(super) head: SnapshotId,
     /// The prefix below the last verified step.
     pub(super) head_prefix: PrefixId,
+    /// Bytes that were written on the way to it; what was undone counts as well.
+    pub(super) head_written: u64,
     pub(super) executions: BTreeMap<ExecutionId, Running>,
+    /// What policy puts to the owner.
+    pub(super) approvals: Approvals,
     /// `ask_user` waits for its answer.
     pub(super) question: Option<(ExecutionId, StepIndex)>,
     /// What the planner is to be told in this turn.
@@ -78,7 +83,7 @@ pub(super) struct Actor {
     /// Events of this turn, not written yet.
     pub(super) unwritten: Vec<(Time, EventKind)>,
     /// Retirements of this turn, started once its events are written.
-    pub(super) retirements: Vec<(NodeId, StepIndex)>,
+    pub(super) retirements: Vec<Retiring>,
     pub(super) summary: Summary,
     /// Who decided each decided node.
     pub(super) sources: BTreeMap<NodeId, Source>,
@@ -101,6 +106,15 @@ pub(super) struct Actor {
     pub(super) ended: bool,
     remembered: VecDeque<(String, UserInterrupt, Result<u64, InterruptError>)>,
     opened: Instant,
+}
+
+/// A step that is to be retired.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retiring {
+    pub(super) node: NodeId,
+    pub(super) step: StepIndex,
+    /// The owner allowed what policy asks of the commit.
+    pub(super) approved: bool,
 }
 
 /// An execution that was started.
@@ -138,10 +152,12 @@ pub(crate) fn spawn(
         planner: Planner::new(config, prefixes.root()),
         agents: Agents::new(context.deadlines.clone(), settings.width),
         head_prefix: prefixes.root(),
+        head_written: 0,
         prefixes,
         tree: Tree::default(),
         head: context.sandboxes.open(context.workspace.snapshot()),
         executions: BTreeMap::new(),
+        approvals: Approvals::default(),
         question: None,
         inputs: VecDeque::new(),
         failures: BTreeMap::new(),
@@ -192,7 +208,11 @@ impl Actor {
             if self.ended {
                 break;
             }
-            let wake = [self.planner.next_timeout(), self.agents.next_timeout()];
+            let wake = [
+                self.planner.next_timeout(),
+                self.agents.next_timeout(),
+                self.approvals.next_timeout(),
+            ];
             let wake = wake
                 .into_iter()
                 .flatten()
@@ -270,7 +290,7 @@ impl Actor {
 
     /// Feeds the planner and carries out what it decides, until it has been told all.
     /// One input's effects are carried out before the next is fed.
-    fn decide(&mut self) {
+    pub(super) fn decide(&mut self) {
         while let Some(input) = self.inputs.pop_front() {
             let now = self.now();
             let effects = self.planner.handle(now, input);
@@ -286,10 +306,10 @@ impl Actor {
                 self.summary.add(event);
             }
         }
-        for (node, step) in std::mem::take(&mut self.retirements) {
+        for retiring in std::mem::take(&mut self.retirements) {
             // Once the session is over, nothing of it may reach the workspace any more.
             if !self.ended && self.closing.is_none() {
-                self.start_retirement(node, step);
+                self.start_retirement(retiring);
             }
         }
         if let Some(from) = self.undo_from.take()
@@ -318,6 +338,7 @@ impl Actor {
                 }
             }
         }
+        self.expire_approval(now);
         self.plan(Input::Tick);
     }
 
@@ -504,12 +525,26 @@ impl Actor {
                 node: *node,
             },
             UserInterrupt::Answer { step, text } => return self.answer_question(*step, text),
+            UserInterrupt::Approve {
+                approval,
+                for_session,
+            } => {
+                let end = match for_session {
+                    true => ApprovalEnd::AllowedForSession,
+                    false => ApprovalEnd::Allowed,
+                };
+                return self.answer_approval(*approval, end, "");
+            }
+            UserInterrupt::Refuse { approval, reason } => {
+                return self.answer_approval(*approval, ApprovalEnd::Refused, reason);
+            }
             UserInterrupt::Suggest { text } => {
                 self.suggest(text)?;
                 self.decide();
                 return Ok(());
             }
             UserInterrupt::Backtrack { step, seen, anew } => {
+                self.withdraw_approval_of_commit();
                 self.backtrack(*step, *seen, anew)?;
                 self.decide();
                 return Ok(());
@@ -517,7 +552,10 @@ impl Actor {
             UserInterrupt::Retry => Interrupt::Retry,
             UserInterrupt::Pause => Interrupt::Pause,
             UserInterrupt::Resume => Interrupt::Resume,
-            UserInterrupt::Stop { .. } => Interrupt::Stop,
+            UserInterrupt::Stop { .. } => {
+                self.withdraw_approval_of_commit();
+                Interrupt::Stop
+            }
         };
         let now = self.now();
         let effects = self.planner.interrupt(now, interrupt)?;
@@ -578,8 +616,11 @@ impl Actor {
         let now = self.now();
         if by_daemon {
             self.closing = Some(reason.to_owned());
-        } else if let Ok(effects) = self.planner.interrupt(now, Interrupt::Stop) {
-            self.perform(effects);
+        } else {
+            self.withdraw_approval_of_commit();
+            if let Ok(effects) = self.planner.interrupt(now, Interrupt::Stop) {
+                self.perform(effects);
+            }
         }
     }
 

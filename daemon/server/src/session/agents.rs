@@ -20,7 +20,7 @@ const KNOWN_PREFIXES_MAX: usize = 4_096;
 /// T calls in flight that one agent may offer: stops a capacity that floods the agent.
 const CAPACITY_MAX: u32 = 64;
 
-/// When calls and streams are given up.
+/// When calls, streams and questions are given up.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadlines {
     /// How long a broken stream keeps its calls.
@@ -29,6 +29,8 @@ pub(crate) struct Deadlines {
     pub(crate) idle: Duration,
     /// How long a call may take at all.
     pub(crate) total: Duration,
+    /// How long the owner may take to approve something; zero is for ever.
+    pub(crate) approval: Duration,
 }
 
 impl Default for Deadlines {
@@ -37,6 +39,7 @@ impl Default for Deadlines {
             reattach: Duration::from_secs(30),
             idle: Duration::from_secs(120),
             total: Duration::from_secs(60 * 60),
+            approval: Duration::from_secs(60 * 60),
         }
     }
 }

@@ -2,11 +2,10 @@
 //! from the deltas that the journal kept, and the undo of what was committed. No actor is
 //! needed, and it works the same after a restart.
 
-use super::Log;
-use super::retire::{commit, describe};
+use super::retire::{Asked, commit, describe};
 use super::summary::{Phase, Summary};
+use super::{Log, Unretired};
 use forerun_journal::{CommitMode, CommitRecord, Journal, SessionRecord};
-use forerun_planner::RetireResult;
 use forerun_policy::PolicySet;
 use forerun_snapshot::{CommitError, Delta, FileDiff, IntentState, Snapshot, Workspace};
 use forerun_types::{
@@ -180,19 +179,22 @@ pub(crate) fn finish(
     let intents = log
         .journal()
         .intents(&record.id, StepIndex(summary.verified));
-    let committed = commit(workspace, policy, Source::User, &delta, &intents).map_err(
-        |result| match result {
-            RetireResult::Conflict { reason, hint } => ArchiveError::Conflict { reason, hint },
-            RetireResult::Stale { reason } => ArchiveError::Conflict {
-                reason,
-                hint: "the workspace changed meanwhile; discard the session".to_owned(),
-            },
-            RetireResult::Done => ArchiveError::State {
-                what: "the commit did not say how it ended".to_owned(),
-                hint: String::new(),
-            },
+    let asked = Asked {
+        principal: Source::User,
+        approved: false,
+    };
+    let committed = commit(workspace, policy, asked, &delta, &intents);
+    let committed = committed.map_err(|unretired| match unretired {
+        Unretired::Conflict { reason, hint } => ArchiveError::Conflict { reason, hint },
+        Unretired::Asked { decision, .. } => ArchiveError::Conflict {
+            reason: decision.reason,
+            hint: "commit fewer paths, or change the policy".to_owned(),
         },
-    )?;
+        Unretired::Stale { reason } => ArchiveError::Conflict {
+            reason,
+            hint: "the workspace changed meanwhile; discard the session".to_owned(),
+        },
+    })?;
     log.journal().drop_deltas(&record.id)?;
     Ok(Finished {
         outcome,

@@ -1,7 +1,7 @@
 //! Carries out what the planner decides: ids become values, effects become messages,
 //! launches and events.
 
-use super::actor::Actor;
+use super::actor::{Actor, Retiring};
 use super::trajectory::Node;
 use forerun_planner::{Effect, EndReason, Presented};
 use forerun_types::{EventKind, ExecutionEnd, NodeId, Sibling, StepIndex};
@@ -134,7 +134,11 @@ impl Actor {
                 });
             }
             Effect::Present(presented) => self.present(presented),
-            Effect::Retire { node, step } => self.retirements.push((node, step)),
+            Effect::Retire { node, step } => self.retirements.push(Retiring {
+                node,
+                step,
+                approved: false,
+            }),
             Effect::Undo { from } => self.undo_from = Some(from),
         }
     }

@@ -1,12 +1,13 @@
 //! Launches one action: policy decides it, then a sandbox runs it on a branch of its
 //! parent's snapshot.
 //!
-//! What policy holds, or asks for, while the action is unverified waits for the verdict;
-//! what policy would refuse the target too has the refusal as its observation. Approvals
-//! do not exist yet, so `ask` of a verified action is a denial.
+//! What policy holds, or asks for, while the action is unverified waits for the verdict,
+//! and then for the owner, if they are to be asked; what policy would refuse the target
+//! too has the refusal as its observation.
 
 use super::Message;
 use super::actor::{Actor, Running};
+use super::approval::Subject;
 use super::trajectory::NodeResult;
 use forerun_journal::CommitMode;
 use forerun_planner::{Input, Outcome};
@@ -112,11 +113,15 @@ impl Actor {
             PolicyOutcome::Run => self.start_sandbox(launch),
             _ if launch.speculative => {
                 let verified = self.decide_call(&launch, Source::Target, false);
-                if verified.outcome == PolicyOutcome::Run {
-                    self.not_executed(launch.execution, decision.reason);
-                } else {
+                if verified.outcome == PolicyOutcome::Deny {
                     self.complete_without_sandbox(launch.execution, denial(&verified));
+                } else {
+                    self.not_executed(launch.execution, decision.reason);
                 }
+            }
+            PolicyOutcome::Ask => {
+                let what = launch.action.to_string();
+                self.request_approval(Subject::Call(Box::new(launch)), what, decision);
             }
             _ => self.complete_without_sandbox(launch.execution, denial(&decision)),
         }
@@ -129,11 +134,21 @@ impl Actor {
             step: launch.step,
             depth: launch.step.0.saturating_sub(self.summary.verified),
             speculative,
-            counters: Counters::default(),
+            counters: Counters {
+                calls: launch.step.0.into(),
+                bytes_written: self.written_below(launch.parent),
+                commits: self.summary.committed.into(),
+            },
         })
     }
 
-    fn start_sandbox(&mut self, launch: Launch) {
+    /// Bytes that were written on the way to a child of `parent`.
+    fn written_below(&self, parent: Option<NodeId>) -> u64 {
+        let parent = parent.and_then(|parent| self.tree.get(parent)?.result.as_ref());
+        parent.map_or(self.head_written, |result| result.written)
+    }
+
+    pub(super) fn start_sandbox(&mut self, launch: Launch) {
         let Some(parent) = self.parent_snapshot(launch.parent, launch.node) else {
             tracing::error!(node = %launch.node, "the parent of a launched node has no snapshot");
             let outcome = Outcome::Failed {
@@ -298,12 +313,13 @@ impl Actor {
                 )
             }
         };
-        let changed = self
+        let (changed, bytes) = self
             .context
             .sandboxes
             .delta(snapshot)
-            .map(|delta| delta.changed())
+            .map(|delta| (delta.changed(), delta.bytes()))
             .unwrap_or_default();
+        let written = self.written_below(running.parent).saturating_add(bytes);
         let digest = observation.digest();
         self.event(EventKind::ExecutionFinished {
             execution,
@@ -319,6 +335,7 @@ impl Actor {
             sandboxed,
             delta,
             changed,
+            written,
             next,
         };
         let earlier = self.tree.get_mut(running.node)?.result.replace(result);
@@ -338,6 +355,7 @@ impl Actor {
         {
             task.abort();
         }
+        self.withdraw_approval_of(execution);
         if self.question.is_some_and(|(asked, _)| asked == execution) {
             self.question = None;
         }
@@ -364,10 +382,7 @@ fn not_json(action: &Action) -> Option<Observation> {
 
 /// What an agent is told of a refusal: a stable code, one sentence, and not to retry.
 fn denial(decision: &Decision) -> Observation {
-    let text = format!(
-        "{}: {} Do not retry this action.",
-        decision.code, decision.reason
-    );
+    let text = format!("{}: {}", decision.code, decision.reason);
     Observation::new(ObservationStatus::Denied, text)
 }
 

@@ -13,6 +13,7 @@
 
 mod actor;
 mod agents;
+mod approval;
 pub(crate) mod archive;
 mod backtrack;
 mod effects;
@@ -28,13 +29,15 @@ pub(crate) use actor::{Context, SessionSettings, spawn};
 pub(crate) use agents::{AGENT_QUEUE_MAX, Attach, Deadlines, StreamId, ToAgent};
 pub(crate) use log::Log;
 pub(crate) use settle::Settler;
-pub(crate) use summary::{Phase, RoleSummary, Summary};
+pub(crate) use summary::{PendingApproval, Phase, RoleSummary, Summary};
 
-use forerun_planner::{Failure, Refusal, RetireResult, Seen};
+use forerun_planner::{Failure, Refusal, Seen};
+use forerun_policy::Decision;
 use forerun_sandbox::{Done, Toolbox};
 use forerun_snapshot::FileDiff;
 use forerun_types::{
-    Action, CallId, CommitId, ExecutionId, NodeId, PathChange, Role, StepIndex, Undone, Usage,
+    Action, ApprovalId, CallId, CommitId, ExecutionId, NodeId, PathChange, Role, StepIndex, Undone,
+    Usage,
 };
 use std::fmt;
 use std::time::Duration;
@@ -99,10 +102,17 @@ pub(crate) struct Welcome {
     pub(crate) tools: Toolbox,
 }
 
-/// How a retirement ended.
-pub(crate) struct Retirement {
-    pub(crate) result: RetireResult,
-    pub(crate) commit: Option<(CommitId, Vec<PathChange>)>,
+/// How a retirement ended: with a commit, if there was something to commit.
+pub(crate) type Retirement = Result<Option<(CommitId, Vec<PathChange>)>, Unretired>;
+
+/// Why a step was not retired.
+pub(crate) enum Unretired {
+    /// Policy puts the commit to the owner.
+    Asked { what: String, decision: Decision },
+    /// Executed again, the step sees what somebody changed.
+    Stale { reason: String },
+    /// The owner has to do something about it.
+    Conflict { reason: String, hint: String },
 }
 
 /// How far a session was taken back.
@@ -144,6 +154,14 @@ pub(crate) enum UserInterrupt {
         step: StepIndex,
         text: String,
     },
+    Approve {
+        approval: ApprovalId,
+        for_session: bool,
+    },
+    Refuse {
+        approval: ApprovalId,
+        reason: String,
+    },
     Suggest {
         text: String,
     },
@@ -179,6 +197,8 @@ impl fmt::Display for UserInterrupt {
             }
             UserInterrupt::Accept { step, .. } => write!(f, "accept of step {step}"),
             UserInterrupt::Answer { step, .. } => write!(f, "answer to step {step}"),
+            UserInterrupt::Approve { approval, .. } => write!(f, "approval of {approval}"),
+            UserInterrupt::Refuse { approval, .. } => write!(f, "refusal of {approval}"),
             UserInterrupt::Suggest { .. } => f.write_str("suggestion"),
             UserInterrupt::Backtrack { step, .. } => write!(f, "backtrack to step {step}"),
             UserInterrupt::Retry => f.write_str("retry"),

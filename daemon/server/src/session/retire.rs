@@ -1,20 +1,32 @@
 //! The end of a step: its delta goes to the workspace (`commit = step`) or to the journal
 //! (`commit = session`), off the actor's task; the actor hears how it went.
 
-use super::actor::Actor;
-use super::{Message, Retirement};
+use super::actor::{Actor, Retiring};
+use super::approval::Subject;
+use super::{Message, Retirement, Unretired};
 use forerun_journal::{CommitMode, Journal};
 use forerun_planner::{Input, RetireResult};
 use forerun_policy::{CommitRequest, Outcome, PolicySet};
 use forerun_snapshot::{CommitError, Delta, Workspace};
 use forerun_types::{
-    CommitId, Digest, EventKind, NodeId, PathChange, SessionId, Source, StepIndex,
+    ChangeKind, CommitId, Digest, EventKind, NodeId, PathChange, SessionId, Source, StepIndex,
 };
+
+/// Paths that a question about a commit names.
+const NAMED_PATHS_MAX: usize = 5;
+/// What an owner can do about a commit that may not be.
+pub(super) const REFUSED_COMMIT_HINT: &str =
+    "replace the step, or stop the session; with --commit session the commit is yours";
 
 impl Actor {
     /// Starts to retire a decided, executed and reviewed step. Its `decided` event is
     /// durable by now.
-    pub(super) fn start_retirement(&mut self, node: NodeId, step: StepIndex) {
+    pub(super) fn start_retirement(&mut self, retiring: Retiring) {
+        let Retiring {
+            node,
+            step,
+            approved,
+        } = retiring;
         let result = self.tree.get(node).and_then(|node| node.result.as_ref());
         let delta = result.and_then(|result| self.context.sandboxes.delta(result.snapshot));
         let lost = delta.is_none() && result.is_some_and(|result| result.sandboxed);
@@ -23,6 +35,7 @@ impl Actor {
             session: self.record.id.clone(),
             step,
             source,
+            approved,
             lost,
             mode: self.record.commit,
             delta,
@@ -37,12 +50,9 @@ impl Actor {
         self.retiring = true;
         tokio::spawn(async move {
             let retirement = tokio::task::spawn_blocking(move || work.run()).await;
-            let retirement = retirement.unwrap_or_else(|error| Retirement {
-                result: conflict(
-                    format!("the commit failed: {error}"),
-                    "retry, or stop the session",
-                ),
-                commit: None,
+            let retirement = retirement.unwrap_or_else(|error| {
+                let reason = format!("the commit failed: {error}");
+                Err(conflict(reason, "retry, or stop the session"))
             });
             let _ = messages
                 .send(Message::Retired(node, step, retirement))
@@ -53,13 +63,18 @@ impl Actor {
     /// A step was retired, or could not be.
     pub(super) fn retired(&mut self, node: NodeId, step: StepIndex, retirement: Retirement) {
         self.retiring = false;
-        if matches!(retirement.result, RetireResult::Done) {
-            self.advance(node, step, retirement.commit);
-        }
-        self.plan(Input::Retired {
-            node,
-            result: retirement.result,
-        });
+        let result = match retirement {
+            Ok(commit) => {
+                self.advance(node, step, commit);
+                RetireResult::Done
+            }
+            Err(Unretired::Asked { what, decision }) => {
+                return self.request_approval(Subject::Commit { node, step }, what, decision);
+            }
+            Err(Unretired::Stale { reason }) => RetireResult::Stale { reason },
+            Err(Unretired::Conflict { reason, hint }) => RetireResult::Conflict { reason, hint },
+        };
+        self.plan(Input::Retired { node, result });
     }
 
     /// The node is the last verified one now.
@@ -97,6 +112,7 @@ impl Actor {
             let old = std::mem::replace(&mut self.head, result.snapshot);
             self.context.sandboxes.drop_snapshot(old);
             self.head_prefix = result.next;
+            self.head_written = result.written;
         }
     }
 
@@ -131,6 +147,7 @@ struct Work {
     session: SessionId,
     step: StepIndex,
     source: Source,
+    approved: bool,
     /// The delta should be there, and is not.
     lost: bool,
     mode: CommitMode,
@@ -142,115 +159,129 @@ struct Work {
 
 impl Work {
     fn run(self) -> Retirement {
-        let done = Retirement {
-            result: RetireResult::Done,
-            commit: None,
-        };
         if self.lost {
             let reason = "the step's changes are lost".to_owned();
-            let result = conflict(reason, "retry executes the step again");
-            return Retirement {
-                result,
-                commit: None,
-            };
+            return Err(conflict(reason, "retry executes the step again"));
         }
         // `terminate` and what is answered by the owner have no delta.
-        let Some(delta) = self.delta else { return done };
-        let failed = |result| Retirement {
-            result,
-            commit: None,
+        let Some(delta) = &self.delta else {
+            return Ok(None);
         };
         match self.mode {
-            CommitMode::Step if delta.is_empty() => match self.workspace.retire(&delta) {
-                Ok(()) => done,
-                Err(error) => failed(refused(&error)),
-            },
-            CommitMode::Session if delta.is_empty() => match self.workspace.validate(&delta) {
-                Ok(()) => done,
-                Err(error) => failed(refused(&error)),
-            },
+            CommitMode::Step if delta.is_empty() => {
+                self.workspace.retire(delta).map_err(refused)?
+            }
             CommitMode::Session => {
-                if let Err(error) = self.workspace.validate(&delta) {
-                    return failed(refused(&error));
-                }
-                let store = |bytes: Vec<u8>| {
-                    let stored = self.journal.store_delta(&self.session, self.step, &bytes);
-                    stored.map_err(|error| describe(&error))
-                };
-                let bytes = delta.to_bytes().map_err(|error| describe(&error));
-                let result = match bytes.and_then(store) {
-                    Ok(()) => RetireResult::Done,
-                    Err(reason) => {
-                        conflict(reason, "free space in the state directory, then retry")
-                    }
-                };
-                Retirement {
-                    result,
-                    commit: None,
+                self.workspace.validate(delta).map_err(refused)?;
+                if !delta.is_empty() {
+                    self.store(delta)?;
                 }
             }
             CommitMode::Step => {
                 let intents = self.journal.intents(&self.session, self.step);
-                match commit(&self.workspace, &self.policy, self.source, &delta, &intents) {
-                    Ok(commit) => Retirement {
-                        result: RetireResult::Done,
-                        commit: Some(commit),
-                    },
-                    Err(result) => failed(result),
-                }
+                let asked = Asked {
+                    principal: self.source,
+                    approved: self.approved,
+                };
+                return commit(&self.workspace, &self.policy, asked, delta, &intents).map(Some);
             }
         }
+        Ok(None)
     }
+
+    /// Keeps the delta until the session is finished.
+    fn store(&self, delta: &Delta) -> Result<(), Unretired> {
+        let store = |bytes: Vec<u8>| {
+            let stored = self.journal.store_delta(&self.session, self.step, &bytes);
+            stored.map_err(|error| describe(&error))
+        };
+        let bytes = delta.to_bytes().map_err(|error| describe(&error));
+        bytes
+            .and_then(store)
+            .map_err(|reason| conflict(reason, "free space in the state directory, then retry"))
+    }
+}
+
+/// Whom policy is asked for.
+pub(super) struct Asked {
+    pub(super) principal: Source,
+    /// The owner allowed what policy would ask.
+    pub(super) approved: bool,
 }
 
 /// Asks policy about every path of the delta, then commits it.
 pub(super) fn commit(
     workspace: &Workspace,
     policy: &PolicySet,
-    principal: Source,
+    asked: Asked,
     delta: &Delta,
     intents: &dyn forerun_snapshot::IntentLog,
-) -> Result<(CommitId, Vec<PathChange>), RetireResult> {
+) -> Result<(CommitId, Vec<PathChange>), Unretired> {
     let changed = delta.changed();
-    let shared = workspace.shared(delta).map_err(|error| refused(&error))?;
+    let shared = workspace.shared(delta).map_err(refused)?;
     let decision = policy.decide_commit(&CommitRequest {
-        principal,
+        principal: asked.principal,
         changed: &changed,
         shared: shared.len(),
     });
-    if decision.outcome != Outcome::Run {
-        let of = match shared.first() {
-            Some(path) => format!(" ({path})"),
-            None => String::new(),
-        };
-        return Err(conflict(
-            format!("policy does not allow this commit: {}{of}", decision.reason),
-            "replace the step, or stop the session; with --commit session the commit is yours",
-        ));
+    match decision.outcome {
+        Outcome::Run => {}
+        Outcome::Ask if asked.approved => {}
+        Outcome::Ask => {
+            let what = describe_commit(&changed, &shared);
+            return Err(Unretired::Asked { what, decision });
+        }
+        Outcome::Hold | Outcome::Deny => {
+            let reason = format!("policy does not allow this commit: {}", decision.reason);
+            return Err(conflict(reason, REFUSED_COMMIT_HINT));
+        }
     }
-    match workspace.commit(delta, intents) {
-        Ok(commit) => Ok((commit.id, commit.changed)),
-        Err(error) => Err(refused(&error)),
-    }
+    let committed = workspace.commit(delta, intents).map_err(refused)?;
+    Ok((committed.id, committed.changed))
 }
 
-fn refused(error: &CommitError) -> RetireResult {
-    if let CommitError::Stale(error) = error {
-        // Executed again, the step sees what is there now.
-        return RetireResult::Stale {
+/// What is in a commit that the owner is asked about, in one line.
+fn describe_commit(changed: &[PathChange], shared: &[String]) -> String {
+    let deleted = |change: &&PathChange| change.kind == ChangeKind::Deleted;
+    let mut paths: Vec<&str> = match shared {
+        // What makes it a question goes first.
+        [] => changed.iter().filter(deleted).map(|c| &*c.path).collect(),
+        shared => shared.iter().map(String::as_str).collect(),
+    };
+    if paths.is_empty() {
+        paths = changed.iter().map(|change| &*change.path).collect();
+    }
+    let more = paths.len().saturating_sub(NAMED_PATHS_MAX);
+    paths.truncate(NAMED_PATHS_MAX);
+    let dots = if more > 0 { ", …" } else { "" };
+    let count = |is: fn(&ChangeKind) -> bool| changed.iter().filter(|c| is(&c.kind)).count();
+    let counts = [
+        (count(|kind| *kind == ChangeKind::Created), "created"),
+        (count(|kind| *kind == ChangeKind::Deleted), "deleted"),
+        (shared.len(), "with other names"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: String = counts.map(|(n, what)| format!(", {n} {what}")).collect();
+    let names = paths.join(", ");
+    format!("commit of {} paths{counts}: {names}{dots}", changed.len())
+}
+
+fn refused(error: CommitError) -> Unretired {
+    if let CommitError::Stale(error) = &error {
+        return Unretired::Stale {
             reason: error.to_string(),
         };
     }
     conflict(
-        describe(error),
+        describe(&error),
         error
             .hint()
             .unwrap_or("retry executes the step again on what is there now"),
     )
 }
 
-fn conflict(reason: String, hint: &str) -> RetireResult {
-    RetireResult::Conflict {
+fn conflict(reason: String, hint: &str) -> Unretired {
+    Unretired::Conflict {
         reason,
         hint: hint.to_owned(),
     }

@@ -1,7 +1,9 @@
 //! What a session's log adds up to: one fold over its events, the same for a session
 //! that runs and for one that is read back from the journal.
 
-use forerun_types::{AskEnd, CallId, Event, EventKind, ExecutionEnd, Role, StepIndex, Time, Usage};
+use forerun_types::{
+    ApprovalId, AskEnd, CallId, Event, EventKind, ExecutionEnd, Role, StepIndex, Time, Usage,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -45,6 +47,8 @@ pub(crate) struct Summary {
     pub(crate) execution_us: u64,
     pub(crate) approximation: RoleSummary,
     pub(crate) target: RoleSummary,
+    /// What waits for the owner's approval.
+    pub(crate) approval: Option<PendingApproval>,
     pub(crate) end_reason: String,
     pub(crate) answer: Option<String>,
     /// When the plan ended.
@@ -52,6 +56,16 @@ pub(crate) struct Summary {
     open_calls: BTreeMap<CallId, Time>,
     /// A stall that a pause hides.
     stall_below_pause: Option<Phase>,
+}
+
+/// A question that policy puts to the owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PendingApproval {
+    pub(crate) id: ApprovalId,
+    pub(crate) step: StepIndex,
+    pub(crate) what: String,
+    pub(crate) policies: Vec<String>,
+    pub(crate) reason: String,
 }
 
 /// What one role did.
@@ -106,6 +120,23 @@ impl Summary {
                 self.matched += u32::from(*matched);
                 self.corrected += u32::from(corrects.is_some());
             }
+            EventKind::ApprovalRequested {
+                step,
+                approval,
+                what,
+                policies,
+                reason,
+                ..
+            } => {
+                self.approval = Some(PendingApproval {
+                    id: *approval,
+                    step: *step,
+                    what: what.clone(),
+                    policies: policies.clone(),
+                    reason: reason.clone(),
+                });
+            }
+            EventKind::ApprovalEnded { .. } => self.approval = None,
             EventKind::Verified { .. } => self.verified += 1,
             EventKind::Committed { .. } => self.committed += 1,
             EventKind::Backtracked { step, .. } => self.verified = step.0,
@@ -140,6 +171,7 @@ impl Summary {
             }
             EventKind::Ended { reason, answer, .. } => {
                 self.phase = Phase::Ended;
+                self.approval = None;
                 self.end_reason.clone_from(reason);
                 self.answer.clone_from(answer);
                 self.ended_at = Some(event.at);
@@ -147,6 +179,7 @@ impl Summary {
             EventKind::Finished { .. } => self.phase = Phase::Finished,
             EventKind::Interrupted { reason } => {
                 self.phase = Phase::Interrupted;
+                self.approval = None;
                 self.end_reason.clone_from(reason);
                 self.ended_at.get_or_insert(event.at);
             }

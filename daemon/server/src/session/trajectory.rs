@@ -116,6 +116,8 @@ pub(crate) struct NodeResult {
     /// Digest of the delta, which a verdict binds to.
     pub(crate) delta: Digest,
     pub(crate) changed: Vec<PathChange>,
+    /// Bytes that were written on the way to it, its own included.
+    pub(crate) written: u64,
     /// The prefix below it.
     pub(crate) next: PrefixId,
 }

@@ -188,6 +188,15 @@ impl Delta {
         changed
     }
 
+    /// Bytes of the files that it writes, each as a whole; holes count as well.
+    pub fn bytes(&self) -> u64 {
+        let sizes = self.placed().iter().map(|placed| match &placed.what {
+            What::File { content, .. } => content.len(),
+            _ => 0,
+        });
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// What is changed, for reading: one entry for each of [`Delta::changed`]. A delta
     /// that was read from bytes does not know the previous contents; graft it onto a
     /// snapshot and ask that.

@@ -5,8 +5,8 @@ use forerun_proto::v1::session_service_interrupt_request::Interrupt;
 use forerun_proto::v1::session_service_interrupt_request::backtrack;
 use forerun_proto::{reason, v1};
 use forerun_sdk::{
-    Action, Anew, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId, Seen, SessionState,
-    StepIndex, Undone, Window,
+    Action, Anew, ApprovalId, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId, Seen,
+    SessionState, StepIndex, Undone, Window,
 };
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -80,6 +80,8 @@ async fn each_interrupt_says_what_it_is_and_has_a_key_of_its_own() {
         .expect("replace");
     session.accept(3, Some(NodeId(6))).await.expect("accept");
     session.answer(3, "yes").await.expect("answer");
+    session.approve(ApprovalId(7), true).await.expect("approve");
+    session.refuse(ApprovalId(8), "no").await.expect("refuse");
     session.retry().await.expect("retry");
     session.pause().await.expect("pause");
     session.resume().await.expect("resume");
@@ -113,6 +115,20 @@ async fn each_interrupt_says_what_it_is_and_has_a_key_of_its_own() {
                 assert_eq!(answer.text, "yes");
                 "answer"
             }
+            Interrupt::Approve(approve) => {
+                assert_eq!(
+                    (approve.approval.as_str(), approve.for_session),
+                    ("apr_7", true)
+                );
+                "approve"
+            }
+            Interrupt::Refuse(refuse) => {
+                assert_eq!(
+                    (refuse.approval.as_str(), refuse.reason.as_str()),
+                    ("apr_8", "no")
+                );
+                "refuse"
+            }
             Interrupt::Retry(_) => "retry",
             Interrupt::Pause(_) => "pause",
             Interrupt::Resume(_) => "resume",
@@ -140,6 +156,8 @@ async fn each_interrupt_says_what_it_is_and_has_a_key_of_its_own() {
         "replace seen",
         "accept",
         "answer",
+        "approve",
+        "refuse",
         "retry",
         "pause",
         "resume",

@@ -1,0 +1,411 @@
+//! The policy sets that sessions can name: those that are built in, and the user's own,
+//! each a directory with `policy.cedar` and perhaps `examples.toml`. Two layers narrow them:
+//! the system's, and that of a session's workspace.
+//!
+//! - **Invariant:** what can not be read or is not valid is used by nobody. A reload takes
+//!   everything or nothing; what was read before stays until then.
+//! - A project's layer is untrusted: it is read without following links, is bounded, and can
+//!   only forbid.
+//! - Never writes. Agents can not reach any of these files: `.forerun` is hidden from tools.
+
+use forerun_policy::{Definition, Layer, LoadOptions, PolicyError, PolicySet};
+use forerun_sandbox::Toolbox;
+use forerun_types::Digest;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Of a set's directory: its policies, and its examples.
+const POLICY_FILE: &str = "policy.cedar";
+const EXAMPLES_FILE: &str = "examples.toml";
+/// A project's own layer, in its workspace.
+const PROJECT_LAYER: &str = ".forerun/policy.cedar";
+/// Most bytes of a file of policies or examples; stops a file that is something else.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Most sets of the user; stops a directory that is something else.
+const OWN_SETS_MAX: usize = 100;
+/// Most loaded sets that are kept; stops projects' layers from filling the memory.
+const LOADED_MAX: usize = 64;
+
+/// Where policies are.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// The directory of the user's own sets.
+    pub(crate) own: Option<PathBuf>,
+    /// The system's layer.
+    pub(crate) system: PathBuf,
+    /// Paths that the user gives free.
+    pub(crate) unprotected: Vec<String>,
+}
+
+/// The sets.
+pub(crate) struct Policies {
+    places: Places,
+    sources: Mutex<Arc<Sources>>,
+    loaded: Mutex<HashMap<Key, PolicySet>>,
+}
+
+/// A set by its name, for tools, in a workspace with this layer.
+type Key = (String, Digest, Option<Layer>);
+
+/// What was read.
+#[derive(Clone, Default)]
+struct Sources {
+    own: BTreeMap<String, Own>,
+    system: Option<Layer>,
+}
+
+/// A set of the user's, or why it is none.
+#[derive(Clone)]
+struct Own {
+    directory: PathBuf,
+    definition: Result<Definition, PolicyError>,
+}
+
+/// A set that sessions can name.
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) summary: String,
+    /// Of a set of the user's.
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) problem: Option<PolicyError>,
+}
+
+impl Policies {
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// If the system's layer can not be read. A set of the user's that can not be is an error
+    /// when it is named.
+    pub(crate) fn open(places: Places) -> Result<Policies, PolicyError> {
+        Ok(Policies {
+            sources: Mutex::new(Arc::new(Sources::read(&places)?)),
+            places,
+            loaded: Mutex::default(),
+        })
+    }
+
+    /// A set, loaded for tools and held against its examples, once.
+    pub(crate) fn set(
+        &self,
+        name: &str,
+        toolbox: &Toolbox,
+        workspace: Option<&Path>,
+    ) -> Result<PolicySet, PolicyError> {
+        let project = workspace.map(project_layer).transpose()?.flatten();
+        let key = (name.to_owned(), toolbox.digest(), project);
+        if let Some(set) = locked(&self.loaded).get(&key) {
+            return Ok(set.clone());
+        }
+        let (sources, definition) = self.find(name)?;
+        let project = key.2.clone();
+        let set = self.load(&definition, &sources, project, toolbox)?;
+        let mut loaded = locked(&self.loaded);
+        // A reload in between must not bring back what it replaced.
+        if Arc::ptr_eq(&sources, &self.sources()) {
+            loaded.retain(|(_, tools, _), _| *tools == toolbox.digest());
+            if loaded.len() >= LOADED_MAX {
+                loaded.clear();
+            }
+            loaded.insert(key, set.clone());
+        }
+        Ok(set)
+    }
+
+    /// A set as it is written. Of the user's, what is in the files now.
+    pub(crate) fn definition(&self, name: &str) -> Result<Definition, PolicyError> {
+        Sources::read(&self.places)?.find(name)
+    }
+
+    /// All sets, as they are in their files now: those that are built in first.
+    pub(crate) fn list(&self) -> Result<Vec<Listed>, PolicyError> {
+        let ready = Definition::all_ready().map(|definition| Listed {
+            summary: definition.summary(),
+            name: definition.name,
+            directory: None,
+            problem: None,
+        });
+        let sources = Sources::read(&self.places)?;
+        Ok(ready.chain(sources.listed()).collect())
+    }
+
+    /// Reads the user's sets and the system's layer anew, and holds the sets against these
+    /// tools.
+    ///
+    /// # Errors
+    /// If any of them can not be used; then nothing has changed.
+    pub(crate) fn reload(&self, toolbox: &Toolbox) -> Result<Vec<Listed>, PolicyError> {
+        let new = Sources::read(&self.places)?;
+        for own in new.own.values() {
+            self.load(
+                own.definition.as_ref().map_err(Clone::clone)?,
+                &new,
+                None,
+                toolbox,
+            )?;
+        }
+        let listed = new.listed().collect();
+        *locked(&self.sources) = Arc::new(new);
+        locked(&self.loaded).clear();
+        Ok(listed)
+    }
+
+    fn load(
+        &self,
+        definition: &Definition,
+        sources: &Sources,
+        project: Option<Layer>,
+        toolbox: &Toolbox,
+    ) -> Result<PolicySet, PolicyError> {
+        let narrowing = sources.system.iter().cloned().chain(project);
+        let options = LoadOptions {
+            unprotected: self.places.unprotected.clone(),
+            narrowing: narrowing.collect(),
+        };
+        definition.load(toolbox.tools(), &options)
+    }
+
+    /// A set by its name. One of the user's that was not there before is read now; what was
+    /// read stays as it is until a reload.
+    fn find(&self, name: &str) -> Result<(Arc<Sources>, Definition), PolicyError> {
+        let known = self.sources();
+        match known.find(name) {
+            Err(PolicyError::UnknownSet { .. }) => {}
+            found => return found.map(|definition| (known, definition)),
+        }
+        let mut new = Sources::read(&self.places)?;
+        let definition = new.find(name)?;
+        let mut sources = Sources::clone(&known);
+        sources.own.extend(new.own.remove_entry(name));
+        let sources = Arc::new(sources);
+        *locked(&self.sources) = Arc::clone(&sources);
+        Ok((sources, definition))
+    }
+
+    fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&locked(&self.sources))
+    }
+}
+
+impl Sources {
+    fn read(places: &Places) -> Result<Sources, PolicyError> {
+        let mut own = BTreeMap::new();
+        let entries = places.own.iter().flat_map(std::fs::read_dir).flatten();
+        for entry in entries.flatten().take(OWN_SETS_MAX) {
+            let directory = entry.path();
+            if let Ok(name) = entry.file_name().into_string()
+                && directory.is_dir()
+            {
+                let definition = read_set(&name, &directory);
+                let set = Own {
+                    directory,
+                    definition,
+                };
+                own.insert(name, set);
+            }
+        }
+        let system = read_file(CWD, &places.system, ResolveFlags::empty())
+            .map_err(|reason| unreadable(&places.system, reason))?;
+        let system = system.map(|source| Layer {
+            name: places.system.display().to_string(),
+            source,
+        });
+        Ok(Sources { own, system })
+    }
+
+    fn find(&self, name: &str) -> Result<Definition, PolicyError> {
+        match (Definition::ready(name), self.own.get(name)) {
+            (Ok(ready), _) => Ok(ready),
+            (_, Some(own)) => own.definition.clone(),
+            (Err(PolicyError::UnknownSet { name, mut known }), None) => {
+                known.extend(self.own.keys().cloned());
+                Err(PolicyError::UnknownSet { name, known })
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn listed(&self) -> impl Iterator<Item = Listed> {
+        self.own.iter().map(|(name, own)| {
+            let definition = own.definition.as_ref();
+            Listed {
+                name: name.clone(),
+                summary: definition.map(Definition::summary).unwrap_or_default(),
+                directory: Some(own.directory.clone()),
+                problem: definition.err().cloned(),
+            }
+        })
+    }
+}
+
+fn read_set(name: &str, directory: &Path) -> Result<Definition, PolicyError> {
+    if Definition::ready(name).is_ok() {
+        let reason = "a set that is built in has this name".to_owned();
+        return Err(unreadable(directory, reason));
+    }
+    let read = |file: &str| {
+        let path = directory.join(file);
+        read_file(CWD, &path, ResolveFlags::empty()).map_err(|reason| unreadable(&path, reason))
+    };
+    let source = read(POLICY_FILE)?;
+    let none = || unreadable(directory, format!("it has no {POLICY_FILE}"));
+    Ok(Definition {
+        name: name.to_owned(),
+        source: source.ok_or_else(none)?,
+        examples: read(EXAMPLES_FILE)?,
+        below: Vec::new(),
+    })
+}
+
+/// The layer of a workspace, if it has one.
+fn project_layer(workspace: &Path) -> Result<Option<Layer>, PolicyError> {
+    let at = workspace.join(PROJECT_LAYER);
+    let read = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, workspace, flags, Mode::empty()).map_err(|e| e.to_string())?;
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        read_file(root.as_fd(), Path::new(PROJECT_LAYER), inside)
+    };
+    let source = read().map_err(|reason| unreadable(&at, reason))?;
+    Ok(source.map(|source| Layer {
+        name: PROJECT_LAYER.to_owned(),
+        source,
+    }))
+}
+
+/// Reads a regular file; `None` if there is none.
+fn read_file(
+    directory: impl AsFd,
+    path: &Path,
+    resolve: ResolveFlags,
+) -> Result<Option<String>, String> {
+    // Not blocking: it could be a pipe.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file: OwnedFd = match openat2(directory, path, flags, Mode::empty(), resolve) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP | Errno::XDEV) => return Err("it is, or lies behind, a link".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let file = File::from(file);
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let mut text = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| error.to_string())?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("it has more than {FILE_BYTES_MAX} bytes"));
+    }
+    let text = String::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
+    Ok(Some(text))
+}
+
+fn unreadable(path: &Path, reason: String) -> PolicyError {
+    PolicyError::Unreadable {
+        path: path.display().to_string(),
+        reason,
+    }
+}
+
+/// A lock that a panic elsewhere does not take from everybody.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    const OWN: &str = "@id(\"look\") permit (principal, action == Action::\"read\", resource);";
+
+    fn places(root: &Path) -> Places {
+        Places {
+            own: Some(root.join("policies")),
+            system: root.join("system.cedar"),
+            unprotected: Vec::new(),
+        }
+    }
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("makes");
+        fs::write(path, text).expect("writes");
+    }
+
+    #[test]
+    fn the_users_sets_are_found_beside_those_that_are_built_in() {
+        let root = tempfile::tempdir().expect("a directory");
+        write(root.path(), "policies/mine/policy.cedar", OWN);
+        write(root.path(), "policies/empty/readme", "");
+        write(root.path(), "policies/coding/policy.cedar", OWN);
+        let policies = Policies::open(places(root.path())).expect("reads");
+        assert_eq!(policies.definition("mine").expect("is there").source, OWN);
+        let coding = policies.definition("coding").expect("is there");
+        assert!(
+            coding.source.contains("licences"),
+            "the one that is built in"
+        );
+        let listed = policies.list().expect("reads");
+        let names: Vec<_> = listed.iter().map(|set| set.name.as_str()).collect();
+        assert!(
+            names.starts_with(&["workspace-write", "read-only"]),
+            "{names:?}"
+        );
+        let problems = listed.iter().filter(|set| set.problem.is_some());
+        let problems: Vec<_> = problems.map(|set| set.name.as_str()).collect();
+        assert_eq!(problems, ["coding", "empty"]);
+        match policies.definition("elsewhere") {
+            Err(PolicyError::UnknownSet { known, .. }) => {
+                assert!(known.contains(&"mine".to_owned()), "{known:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_project_can_not_have_another_file_read_or_hold_up_a_session() {
+        let root = tempfile::tempdir().expect("a directory");
+        let work = root.path().join("work");
+        fs::create_dir_all(work.join(".forerun")).expect("makes");
+        assert_eq!(project_layer(&work), Ok(None));
+        write(&work, ".forerun/policy.cedar", "// nothing");
+        let layer = project_layer(&work).expect("reads").expect("is there");
+        assert_eq!(layer.source, "// nothing");
+
+        let refused = |why: &str| {
+            let error = project_layer(&work).expect_err("refused").to_string();
+            assert!(error.contains(why), "{error}");
+            fs::remove_file(work.join(PROJECT_LAYER)).expect("removes");
+        };
+        write(&work, ".forerun/policy.cedar", &"/".repeat(1 << 21));
+        refused("more than");
+        write(root.path(), "elsewhere", "secret");
+        fs::remove_file(work.join(PROJECT_LAYER)).ok();
+        symlink(root.path().join("elsewhere"), work.join(PROJECT_LAYER)).expect("links");
+        refused("a link");
+        rustix::fs::mkfifoat(CWD, work.join(PROJECT_LAYER), Mode::RWXU).expect("makes");
+        refused("no file");
+        fs::remove_dir(work.join(".forerun")).expect("removes");
+        write(root.path(), "other/policy.cedar", "// other");
+        symlink(root.path().join("other"), work.join(".forerun")).expect("links");
+        let error = project_layer(&work).expect_err("refused").to_string();
+        assert!(error.contains("a link"), "{error}");
+    }
+
+    #[test]
+    fn a_system_layer_that_can_not_be_read_lets_nothing_start() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir(root.path().join("system.cedar")).expect("makes");
+        assert!(Policies::open(places(root.path())).is_err());
+    }
+}
