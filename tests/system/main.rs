@@ -9,6 +9,7 @@ mod exec;
 mod interrupts;
 mod isolation;
 mod kill;
+mod logs;
 mod models;
 mod policies;
 mod resilience;

@@ -16,7 +16,14 @@ fn blocks() -> Vec<&'static str> {
 
 /// Runs a plan of one step under a set, and returns what the log says of it.
 fn run(home: &Home, policy: &str, tool: &str, arguments: &str) -> String {
-    let plan = format!("answer = \"done\"\n[[step]]\ntool = \"{tool}\"\narguments = {arguments}\n");
+    run_all(home, policy, &[(tool, arguments)])
+}
+
+fn run_all(home: &Home, policy: &str, steps: &[(&str, &str)]) -> String {
+    let mut plan = "answer = \"done\"\n".to_owned();
+    for (tool, arguments) in steps {
+        plan += &format!("[[step]]\ntool = \"{tool}\"\narguments = {arguments}\n");
+    }
     let spec = home.script("plan.toml", &plan);
     let work = home.workspace("work").display().to_string();
     fs::create_dir_all(home.path("work/build")).expect("makes");
@@ -68,8 +75,12 @@ fn what_is_denied_is_explained_and_one_line_of_policy_allows_it() {
     };
     let file = home.path("config/forerun/policies/mine/policy.cedar");
     fs::create_dir_all(file.parent().expect("a directory")).expect("makes");
-    fs::write(&file, set).expect("writes");
     home.fail(66, &["policy", "explain", "read", "a", "--policy", "yours"]);
+    // One that can not be used is read again when it is named again.
+    fs::write(&file, "permit").expect("writes");
+    home.fail(65, &["policy", "explain", "read", "a", "--policy", "mine"]);
+    fs::write(&file, set).expect("writes");
+    home.succeed(&["policy", "explain", "read", "a", "--policy", "mine"]);
     home.succeed(&["policy", "check", "mine"]);
     let listed = home.succeed(&["policy", "list"]);
     assert!(listed.contains("mine: what I let agents do"), "{listed}");
@@ -167,4 +178,38 @@ fn under_read_only_nothing_is_written_and_reading_goes_on() {
     assert!(!home.path("work/a.txt").exists());
     let told = run(&home, "read-only", "read_file", "{ path = \"README.md\" }");
     assert!(told.contains("# Title"), "{told}");
+}
+
+#[test]
+fn what_a_plan_used_so_far_reaches_its_policies() {
+    let home = Home::new();
+    let file = home.path("config/forerun/policies/counted/policy.cedar");
+    fs::create_dir_all(file.parent().expect("a directory")).expect("makes");
+    let set = r#"
+        @id("all") permit (principal, action, resource);
+        @id("enough-bytes") forbid (principal, action == Action::"call:write_file", resource)
+        when { context.counters.bytes_written > 100 };
+        @id("enough-calls") forbid (principal, action in Action::"call", resource)
+        when { context.counters.calls > 2 };
+    "#;
+    fs::write(&file, set).expect("writes");
+    let content = "x".repeat(60);
+    let write = |path: &str| format!("{{ path = \"{path}\", content = \"{content}\" }}");
+    let (first, second, third) = (write("1"), write("2"), write("3"));
+    let steps = [
+        ("write_file", first.as_str()),
+        ("write_file", second.as_str()),
+        ("write_file", third.as_str()),
+        ("list_dir", "{}"),
+    ];
+    let told = run_all(&home, "counted", &steps);
+    assert!(
+        told.contains("\"enough-bytes\" forbids a call of write_file"),
+        "{told}"
+    );
+    assert!(
+        told.contains("\"enough-calls\" forbids a call of list_dir"),
+        "{told}"
+    );
+    assert!(home.path("work/2").exists() && !home.path("work/3").exists());
 }

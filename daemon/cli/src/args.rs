@@ -131,6 +131,9 @@ pub(crate) enum Command {
     /// Sessions: list, show, diff, commit, discard, undo, redo
     #[command(subcommand)]
     Session(SessionCommand),
+    /// The log of what was asked, decided and done: verify, export
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Tools: list, show, add, remove, call
     #[command(subcommand)]
     Tool(ToolCommand),
@@ -344,6 +347,17 @@ pub(crate) enum SessionCommand {
     Undo(UndoArgs),
     /// Bring back what was undone
     Redo(UndoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Whether logs are what was written, by their keyed chain
+    Verify {
+        /// Of this session; of all, if it is not said
+        session: Option<SessionId>,
+    },
+    /// Every event of a session so far, one JSON object a line
+    Export { session: SessionId },
 }
 
 #[derive(Debug, Subcommand)]

@@ -66,6 +66,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Agent(args) => commands::agent(&global, output, args).await?,
         Command::Watch(args) => commands::watch(&global, output, &args).await?,
         Command::Session(command) => commands::session(&global, output, command).await?,
+        Command::Log(command) => commands::log(&global, output, command).await?,
         Command::Tool(command) => return commands::tool(&global, output, command).await,
         Command::Policy(command) => commands::policy(&global, output, command).await?,
         Command::CompileComponent => {}

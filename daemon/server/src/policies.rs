@@ -102,9 +102,18 @@ impl Policies {
         if let Some(set) = locked(&self.loaded).get(&key) {
             return Ok(set.clone());
         }
-        let (sources, definition) = self.find(name)?;
-        let project = key.2.clone();
-        let set = self.load(&definition, &sources, project, toolbox)?;
+        let load = |sources: &Sources| {
+            let definition = sources.find(name)?;
+            self.load(&definition, sources, key.2.clone(), toolbox)
+        };
+        let mut sources = self.sources();
+        let set = load(&sources).or_else(|error| {
+            // It may be new, or mended. What can be used stays until a reload.
+            sources = self.read_again(name, error)?;
+            let set = load(&sources)?;
+            *locked(&self.sources) = Arc::clone(&sources);
+            Ok(set)
+        })?;
         let mut loaded = locked(&self.loaded);
         // A reload in between must not bring back what it replaced.
         if Arc::ptr_eq(&sources, &self.sources()) {
@@ -170,21 +179,16 @@ impl Policies {
         definition.load(toolbox.tools(), &options)
     }
 
-    /// A set by its name. One of the user's that was not there before is read now; what was
-    /// read stays as it is until a reload.
-    fn find(&self, name: &str) -> Result<(Arc<Sources>, Definition), PolicyError> {
-        let known = self.sources();
-        match known.find(name) {
-            Err(PolicyError::UnknownSet { .. }) => {}
-            found => return found.map(|definition| (known, definition)),
+    /// What was read, with one set of the user's as it is in its files now.
+    fn read_again(&self, name: &str, error: PolicyError) -> Result<Arc<Sources>, PolicyError> {
+        if Definition::ready(name).is_ok() {
+            return Err(error);
         }
         let mut new = Sources::read(&self.places)?;
-        let definition = new.find(name)?;
-        let mut sources = Sources::clone(&known);
+        let mut sources = Sources::clone(&self.sources());
+        sources.own.remove(name);
         sources.own.extend(new.own.remove_entry(name));
-        let sources = Arc::new(sources);
-        *locked(&self.sources) = Arc::clone(&sources);
-        Ok((sources, definition))
+        Ok(Arc::new(sources))
     }
 
     fn sources(&self) -> Arc<Sources> {
@@ -267,7 +271,11 @@ fn project_layer(workspace: &Path) -> Result<Option<Layer>, PolicyError> {
     let at = workspace.join(PROJECT_LAYER);
     let read = || {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, workspace, flags, Mode::empty()).map_err(|e| e.to_string())?;
+        let root = match openat(CWD, workspace, flags, Mode::empty()) {
+            // Who opens the workspace says so.
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            root => root.map_err(|error| error.to_string())?,
+        };
         let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         read_file(root.as_fd(), Path::new(PROJECT_LAYER), inside)
     };

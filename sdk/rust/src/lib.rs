@@ -55,7 +55,7 @@ pub use policies::{
     CheckedPolicy, Explained, PolicyExample, PolicyOrigin, PolicyProblem, PolicyQuestion,
     PolicySetInfo, PolicySets, PolicyText,
 };
-pub use session::{Anew, Session, TakenBack, Tokens};
+pub use session::{Anew, Session, TakenBack, Tokens, VerifiedLog};
 pub use tools::{AddTool, Added, Called, Tools};
 pub use watch::Events;
 

@@ -90,6 +90,15 @@ struct Inner {
     tokens: Tokens,
 }
 
+/// What a look at a session's log found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedLog {
+    /// Events that are as they were written, counted from the first.
+    pub intact: u64,
+    /// The first event that can not be trusted (0 for the session's record), and why.
+    pub broken: Option<(u64, String)>,
+}
+
 impl Session {
     pub(crate) fn new(daemon: Forerun, id: SessionId, tokens: Tokens) -> Session {
         Session {
@@ -242,6 +251,25 @@ impl Session {
             })
             .await?;
         crate::info::undone(answer)
+    }
+
+    /// Whether the session's log is what was written, event by event.
+    ///
+    /// # Errors
+    /// If the daemon refuses, or can not be reached.
+    pub async fn verify_log(&self) -> Result<VerifiedLog> {
+        let request = v1::SessionServiceVerifyRequest {
+            session: self.id().to_string(),
+        };
+        let answer = self
+            .call(request, |mut service, request| async move {
+                service.verify(request).await
+            })
+            .await?;
+        Ok(VerifiedLog {
+            intact: answer.intact,
+            broken: answer.broken.map(|broken| (broken.sequence, broken.reason)),
+        })
     }
 
     /// Ends the session and frees what it holds. Verified steps are kept.

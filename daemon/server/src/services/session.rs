@@ -16,6 +16,7 @@ use forerun_proto::v1;
 use forerun_proto::v1::session_service_interrupt_request::Interrupt as Wire;
 use forerun_proto::v1::session_service_interrupt_request::backtrack::Anew as WireAnew;
 use forerun_proto::v1::session_service_server::SessionService;
+use forerun_proto::v1::session_service_verify_response::Broken;
 use forerun_types::{Event, SessionId, StepIndex};
 use std::sync::Arc;
 use std::time::Duration;
@@ -269,6 +270,25 @@ impl SessionService for Sessions {
         .await?;
         Ok(Response::new(v1::SessionServiceUndoResponse {
             undone: undone.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn verify(
+        &self,
+        request: Request<v1::SessionServiceVerifyRequest>,
+    ) -> Reply<v1::SessionServiceVerifyResponse> {
+        let session = &request.get_ref().session;
+        let record = self
+            .0
+            .authorize_owner(request.metadata(), session, "verify its log")?;
+        let daemon = Arc::clone(&self.0);
+        let found = blocking(move || Ok(daemon.log.journal().verify(&record.id)?)).await?;
+        Ok(Response::new(v1::SessionServiceVerifyResponse {
+            intact: found.intact,
+            broken: found.broken.map(|broken| Broken {
+                sequence: broken.sequence,
+                reason: broken.reason.to_owned(),
+            }),
         }))
     }
 }

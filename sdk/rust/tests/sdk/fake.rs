@@ -495,6 +495,21 @@ impl SessionService for Shared {
             undone: vec![undone],
         }))
     }
+
+    async fn verify(
+        &self,
+        request: Request<v1::SessionServiceVerifyRequest>,
+    ) -> Result<Response<v1::SessionServiceVerifyResponse>, Status> {
+        self.note_bearer(&request);
+        let broken = v1::session_service_verify_response::Broken {
+            sequence: 7,
+            reason: "the event was changed".to_owned(),
+        };
+        Ok(Response::new(v1::SessionServiceVerifyResponse {
+            intact: 6,
+            broken: Some(broken),
+        }))
+    }
 }
 
 #[tonic::async_trait]

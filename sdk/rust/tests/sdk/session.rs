@@ -6,7 +6,7 @@ use forerun_proto::v1::session_service_interrupt_request::backtrack;
 use forerun_proto::{reason, v1};
 use forerun_sdk::{
     Action, Anew, ApprovalId, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId, Seen,
-    SessionState, StepIndex, Undone, Window,
+    SessionState, StepIndex, Undone, VerifiedLog, Window,
 };
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -204,6 +204,17 @@ async fn a_refusal_is_typed_and_is_not_sent_again() {
     assert_eq!(error.to_string(), "step 3 is not what you saw any more");
     assert!(matches!(error, Error::Refused(_)));
     assert_eq!(fake.state().interrupts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_log_that_is_broken_says_where_and_why() {
+    let fake = Fake::started();
+    let log = fake.session().await.verify_log().await.expect("a look");
+    let expected = VerifiedLog {
+        intact: 6,
+        broken: Some((7, "the event was changed".to_owned())),
+    };
+    assert_eq!(log, expected);
 }
 
 #[tokio::test]
