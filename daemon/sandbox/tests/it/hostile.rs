@@ -125,7 +125,7 @@ async fn offsets_and_lengths_at_the_end_of_all_numbers_are_harmless() {
 #[tokio::test]
 async fn directories_go_no_deeper_than_a_path_can_say() {
     let mut fixture = fixture();
-    fixture.limits.cpu_ms = 60_000;
+    fixture.limits.cpu_ms = 20_000;
     let text = fixture.text("deep_directories", json!({})).await;
     assert_eq!(text, "name-too-long at 2043");
     unharmed(&mut fixture).await;
