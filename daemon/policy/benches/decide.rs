@@ -22,7 +22,6 @@ fn tools() -> Vec<ToolDescription> {
     let text = json!({ "type": "string" });
     let schema = json!({
         "type": "object",
-        "required": ["path", "content"],
         "properties": { "path": text, "content": text },
     });
     let tool = |name: &str| ToolDescription {
