@@ -25,8 +25,8 @@ const HEADER_BYTES_MAX: usize = 256 << 20;
 const OBJECTS_MAX: usize = 1_000_000;
 /// Longest file in a stored delta: it may be one hole, and a hole costs time to digest.
 const FILE_BYTES_MAX: u64 = 1 << 40;
-/// All holes of a stored delta together, for the same reason.
-const HOLE_BYTES_MAX: u64 = 1 << 36;
+/// All holes of a stored delta together, for the same reason; the default quota, with room.
+const HOLE_BYTES_MAX: u64 = 1 << 33;
 
 /// Bytes that are not a delta.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
