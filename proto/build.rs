@@ -6,7 +6,8 @@ use prost::Message as _;
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
+    "forerun/v1/action.proto",
     "forerun/v1/common.proto",
     "forerun/v1/event.proto",
     "forerun/v1/session.proto",

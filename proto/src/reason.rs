@@ -51,6 +51,12 @@ reasons! {
     INTERRUPT_REFUSED;
     /// What the user saw has changed since. ABORTED.
     SEEN_CHANGED;
+    /// No Act has that key, or its answer is forgotten. NOT_FOUND.
+    ACT_NOT_FOUND;
+    /// The owner took the plan elsewhere before the Act was done. ABORTED.
+    ACT_SUPERSEDED;
+    /// As many Acts of the session are open as it takes. RESOURCE_EXHAUSTED.
+    ACTS_LIMIT;
 
     /// The workspace does not exist. NOT_FOUND.
     WORKSPACE_NOT_FOUND;

@@ -575,6 +575,7 @@ impl Daemon {
         let elapsed = summary.ended_at.unwrap_or_default() - Time::ZERO;
         Ok(View {
             summary,
+            question: None,
             elapsed,
             agents: Vec::new(),
         })

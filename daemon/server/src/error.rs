@@ -3,8 +3,8 @@
 //! and a hint.
 
 use crate::registry::RegistryError;
-use crate::session::InterruptError;
 use crate::session::archive::ArchiveError;
+use crate::session::{ActError, InterruptError};
 use forerun_journal::JournalError;
 use forerun_policy::PolicyError;
 use forerun_proto::conversions::ConversionError;
@@ -44,6 +44,8 @@ pub(crate) enum RequestError {
     ProtocolViolation(String),
     #[error("{0}")]
     Interrupt(#[from] InterruptError),
+    #[error("{0}")]
+    Act(#[from] ActError),
     #[error("the workspace can not be opened")]
     Workspace(#[from] OpenError),
     #[error("the workspace can not be recovered")]
@@ -80,10 +82,17 @@ impl RequestError {
             RequestError::NoSession(_) => (Code::NotFound, reason::SESSION_NOT_FOUND),
             RequestError::SessionOver => (Code::FailedPrecondition, reason::SESSION_OVER),
             RequestError::TooManySessions(_) => (Code::ResourceExhausted, reason::SESSIONS_LIMIT),
-            RequestError::KeyReused | RequestError::Interrupt(InterruptError::KeyReused) => {
+            RequestError::KeyReused
+            | RequestError::Interrupt(InterruptError::KeyReused)
+            | RequestError::Act(ActError::KeyReused) => {
                 (Code::AlreadyExists, reason::IDEMPOTENCY_KEY_REUSED)
             }
-            RequestError::RoleTaken(_) => (Code::AlreadyExists, reason::ROLE_TAKEN),
+            RequestError::Act(ActError::Unknown(_)) => (Code::NotFound, reason::ACT_NOT_FOUND),
+            RequestError::Act(ActError::Superseded(_)) => (Code::Aborted, reason::ACT_SUPERSEDED),
+            RequestError::Act(ActError::TooMany) => (Code::ResourceExhausted, reason::ACTS_LIMIT),
+            RequestError::RoleTaken(_) | RequestError::Act(ActError::TargetAttached) => {
+                (Code::AlreadyExists, reason::ROLE_TAKEN)
+            }
             RequestError::Protocol { .. } => (Code::FailedPrecondition, reason::PROTOCOL_MISMATCH),
             RequestError::ProtocolViolation(_) => {
                 (Code::InvalidArgument, reason::PROTOCOL_VIOLATION)
@@ -143,6 +152,12 @@ impl RequestError {
                 "send the session's token, or the owner key, as `authorization: Bearer …`".into(),
             ),
             RequestError::NoSession(_) => Some("`forerun session list` shows them".into()),
+            RequestError::Act(ActError::Superseded(_)) => {
+                Some("the next act carries what happened as its notices".into())
+            }
+            RequestError::Act(ActError::TargetAttached) => {
+                Some("act through a session that no target agent is attached to".into())
+            }
             RequestError::TooManySessions(_) => {
                 Some("stop or finish one, or raise max_sessions".into())
             }

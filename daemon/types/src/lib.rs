@@ -5,6 +5,7 @@
 //! here is plain data with the checks that make it valid, so that the planner, the
 //! sandbox, the policy and the journal can talk about the same things.
 
+mod act;
 mod action;
 mod digest;
 mod event;
@@ -17,6 +18,7 @@ mod prefix;
 mod time;
 mod tool;
 
+pub use act::{ActOutcome, Acted, Hit};
 pub use action::{ASK_USER, Action, ActionKey, ActionKind, TERMINATE};
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use event::{

@@ -4,6 +4,7 @@
 //! error that names the field by its path, such as
 //! `events[3].answer.action.arguments: expected value at line 1 column 1`.
 
+mod act;
 mod action;
 mod event;
 mod limits;

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::info::SessionInfo;
 use crate::open::SessionBuilder;
 use crate::session::{Session, Tokens};
+use forerun_proto::v1::action_service_client::ActionServiceClient;
 use forerun_proto::v1::agent_service_client::AgentServiceClient;
 use forerun_proto::v1::daemon_service_client::DaemonServiceClient;
 use forerun_proto::v1::policy_service_client::PolicyServiceClient;
@@ -185,6 +186,10 @@ impl Forerun {
 
     pub(crate) fn agent_service(&self) -> AgentServiceClient<Channel> {
         AgentServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn action_service(&self) -> ActionServiceClient<Channel> {
+        ActionServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn tool_service(&self) -> ToolServiceClient<Channel> {

@@ -1,5 +1,6 @@
 //! The Rust SDK of Forerun: finds or starts the daemon, opens sessions, attaches agents,
-//! watches steps, interrupts.
+//! watches steps, interrupts; or acts through a session, for an agent that keeps its own
+//! loop ([`Session::act`]).
 //!
 //! ```no_run
 //! # use forerun_sdk::{Forerun, Role, Result, script::Script};
@@ -23,6 +24,7 @@
 //! - Every stream takes itself up again after a broken connection, without losing or
 //!   repeating anything.
 
+mod act;
 mod agent;
 mod attach;
 mod client;
@@ -39,6 +41,7 @@ mod session;
 mod tools;
 mod watch;
 
+pub use act::Act;
 pub use agent::{Agent, AgentError, Candidate, Request};
 pub use attach::{AttachOptions, Attachment};
 pub use client::{DaemonStatus, Forerun};
@@ -62,8 +65,8 @@ pub use watch::Events;
 pub use async_trait::async_trait;
 pub use forerun_proto::conversions::{ConversionError, Seen};
 pub use forerun_types::{
-    Action, ApprovalEnd, ApprovalId, ChangeKind, CommitId, Digest, Entry, Event, EventKind,
-    FileDiff, IdParseError, JsonError, LeftAlone, Limits, NodeId, Observation, ObservationStatus,
-    PathChange, PrefixId, Role, SessionId, Sibling, Source, StepIndex, Time, ToolDescription,
-    Touch, Undone, Usage, View,
+    ActOutcome, Acted, Action, ApprovalEnd, ApprovalId, ChangeKind, CommitId, Digest, Entry, Event,
+    EventKind, FileDiff, Hit, IdParseError, JsonError, LeftAlone, Limits, NodeId, Observation,
+    ObservationStatus, PathChange, PrefixId, Role, SessionId, Sibling, Source, StepIndex, Time,
+    ToolDescription, Touch, Undone, Usage, View,
 };

@@ -1,6 +1,7 @@
 //! The gRPC services. Wire types die here: what comes in is converted and checked before
 //! it reaches a session, what goes out is converted last.
 
+mod action;
 mod agent;
 mod daemon;
 mod policy;
@@ -12,6 +13,7 @@ use crate::daemon::Daemon;
 use crate::error::RequestError;
 use forerun_journal::SessionRecord;
 use forerun_proto::conversions;
+use forerun_proto::v1::action_service_server::ActionServiceServer;
 use forerun_proto::v1::agent_service_server::AgentServiceServer;
 use forerun_proto::v1::daemon_service_server::DaemonServiceServer;
 use forerun_proto::v1::policy_service_server::PolicyServiceServer;
@@ -34,6 +36,9 @@ pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
     let agents = AgentServiceServer::new(agent::Agents(Arc::clone(daemon)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let actions = ActionServiceServer::new(action::Actions(Arc::clone(daemon)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let tools = ToolServiceServer::new(tool::Tools(Arc::clone(daemon)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -51,6 +56,7 @@ pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
         .add_service(health_service)
         .add_service(sessions)
         .add_service(agents)
+        .add_service(actions)
         .add_service(tools)
         .add_service(policies)
         .add_service(daemons);

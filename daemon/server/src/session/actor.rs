@@ -7,6 +7,7 @@
 use super::agents::{Agents, Attach, Expired};
 use super::approval::Approvals;
 use super::backtrack::{Backtracking, Verified};
+use super::caller::Caller;
 use super::log::Log;
 use super::summary::Summary;
 use super::trajectory::{Prefixes, Tree};
@@ -63,6 +64,7 @@ pub(super) struct Actor {
     pub(super) record: SessionRecord,
     pub(super) planner: Planner,
     pub(super) agents: Agents,
+    pub(super) caller: Caller,
     pub(super) prefixes: Prefixes,
     pub(super) tree: Tree,
     /// The snapshot of the last verified step.
@@ -151,6 +153,7 @@ pub(crate) fn spawn(
     let actor = Actor {
         planner: Planner::new(config, prefixes.root()),
         agents: Agents::new(context.deadlines.clone(), settings.width),
+        caller: Caller::default(),
         head_prefix: prefixes.root(),
         head_written: 0,
         prefixes,
@@ -208,6 +211,9 @@ impl Actor {
             if self.ended {
                 break;
             }
+            if self.serve_caller() {
+                continue;
+            }
             let wake = [
                 self.planner.next_timeout(),
                 self.agents.next_timeout(),
@@ -262,6 +268,7 @@ impl Actor {
             Message::Retired(node, step, retirement) => self.retired(node, step, retirement),
             Message::Undone(undone) => self.event(EventKind::Undone(undone)),
             Message::WentBack(went_back) => self.went_back(went_back),
+            Message::Act(request) => self.act(request),
             Message::Interrupt(interruption) => self.interrupt(*interruption),
             Message::Inspect(reply) => {
                 let _ = reply.send(self.view());
@@ -302,9 +309,11 @@ impl Actor {
     async fn write(&mut self) -> Result<(), forerun_journal::JournalError> {
         if !self.unwritten.is_empty() {
             let events = std::mem::take(&mut self.unwritten);
-            for event in &self.context.log.append(&self.record.id, events).await? {
+            let written = self.context.log.append(&self.record.id, events).await?;
+            for event in &written {
                 self.summary.add(event);
             }
+            self.caller.hear(&written);
         }
         for retiring in std::mem::take(&mut self.retirements) {
             // Once the session is over, nothing of it may reach the workspace any more.
@@ -594,6 +603,7 @@ impl Actor {
     fn view(&self) -> View {
         View {
             summary: self.summary.clone(),
+            question: self.question.map(|(_, step)| step),
             elapsed: self.opened.elapsed(),
             agents: self.agents.seats().collect(),
         }

@@ -4,7 +4,11 @@
 //! A broken stream keeps its calls for the re-attach window; the same agent takes them up
 //! again, and only then they fail. Nothing here decides: it delivers what the planner
 //! asked for, and reports.
+//!
+//! A caller (see the module of that name) holds the target's role without a stream: its
+//! calls are sent nowhere, wait as long as they have to, and nobody takes the role away.
 
+use super::caller::{ActError, CALLER};
 use super::trajectory::Prefixes;
 use forerun_types::{CallId, Entry, PrefixId, Role, StepIndex, Time};
 use std::collections::{BTreeMap, HashSet};
@@ -105,6 +109,13 @@ struct Seat {
     broken: Option<Time>,
 }
 
+impl Seat {
+    /// Whether a caller holds it.
+    fn is_callers(&self) -> bool {
+        self.stream.is_none() && self.broken.is_none()
+    }
+}
+
 struct Stream {
     to_agent: mpsc::Sender<ToAgent>,
     known: HashSet<PrefixId>,
@@ -163,8 +174,7 @@ impl Agents {
     ) -> Result<Vec<Attached>, String> {
         for (role, _) in &attach.roles {
             if let Some(seat) = self.seats.get(role)
-                && seat.stream.is_some()
-                && seat.agent != attach.agent
+                && (seat.is_callers() || (seat.stream.is_some() && seat.agent != attach.agent))
             {
                 return Err(format!(
                     "agent {:?} holds the role {role} already",
@@ -213,6 +223,47 @@ impl Agents {
             }
         }
         Ok(attached)
+    }
+
+    /// Gives the target's role to a caller; whether it was free.
+    ///
+    /// # Errors
+    /// If an agent holds it.
+    pub(super) fn seat_caller(&mut self) -> Result<bool, ActError> {
+        match self.seats.get(&Role::Target) {
+            Some(seat) if seat.is_callers() => Ok(false),
+            Some(_) => Err(ActError::TargetAttached),
+            None => {
+                let seat = Seat {
+                    agent: CALLER.to_owned(),
+                    model: String::new(),
+                    capacity: 1,
+                    stream: None,
+                    broken: None,
+                };
+                self.seats.insert(Role::Target, seat);
+                Ok(true)
+            }
+        }
+    }
+
+    /// What the planner asks the caller, if there is one.
+    pub(super) fn call_of_caller(&self) -> Option<(CallId, StepIndex)> {
+        self.seats
+            .get(&Role::Target)
+            .filter(|seat| seat.is_callers())?;
+        let calls = self
+            .calls
+            .iter()
+            .filter(|(_, open)| open.role == Role::Target);
+        calls
+            .map(|(call, open)| (*call, open.step))
+            .min_by_key(|(_, step)| *step)
+    }
+
+    /// The caller answers.
+    pub(super) fn end_call_of_caller(&mut self, call: CallId) {
+        self.calls.remove(&call);
     }
 
     /// Opens a call. If the role has no stream now, it is sent when the agent is back.
@@ -370,7 +421,7 @@ impl Agents {
             agent: seat.agent.clone(),
             model: seat.model.clone(),
             capacity: seat.capacity,
-            connected: seat.stream.is_some(),
+            connected: seat.broken.is_none(),
         })
     }
 

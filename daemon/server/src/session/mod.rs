@@ -16,6 +16,7 @@ mod agents;
 mod approval;
 pub(crate) mod archive;
 mod backtrack;
+mod caller;
 mod effects;
 mod execute;
 mod log;
@@ -27,6 +28,7 @@ mod trajectory;
 
 pub(crate) use actor::{Context, SessionSettings, spawn};
 pub(crate) use agents::{AGENT_QUEUE_MAX, Attach, Deadlines, StreamId, ToAgent};
+pub(crate) use caller::{ActError, ActRequest};
 pub(crate) use log::Log;
 pub(crate) use settle::Settler;
 pub(crate) use summary::{PendingApproval, Phase, RoleSummary, Summary};
@@ -62,6 +64,8 @@ pub(crate) enum Message {
     Undone(Undone),
     /// What was to be taken back is, or could not be.
     WentBack(WentBack),
+    /// A caller acts.
+    Act(ActRequest),
     /// The owner interrupts.
     Interrupt(Box<Interruption>),
     /// Somebody asks how things are.
@@ -248,6 +252,8 @@ impl From<Refusal> for InterruptError {
 /// How a live session is.
 pub(crate) struct View {
     pub(crate) summary: Summary,
+    /// The step whose `ask_user` waits for its answer.
+    pub(crate) question: Option<StepIndex>,
     pub(crate) elapsed: Duration,
     pub(crate) agents: Vec<Seat>,
 }
