@@ -1,6 +1,7 @@
 //! The whole system: the real `forerun` program, a real daemon over a real socket, real
 //! agents as processes, a real workspace. One module a promise of the README.
 
+mod acts;
 mod approvals;
 mod bad_input;
 mod equality;
@@ -10,6 +11,7 @@ mod interrupts;
 mod isolation;
 mod kill;
 mod logs;
+mod mcp;
 mod models;
 mod policies;
 mod resilience;

@@ -95,6 +95,7 @@ impl Home {
             .env_remove("OPENAI_BASE_URL")
             .env_remove("ANTHROPIC_API_KEY")
             .env_remove("ANTHROPIC_BASE_URL")
+            .env_remove("CODEX_HOME")
             .env_remove("RUST_LOG");
         command
     }

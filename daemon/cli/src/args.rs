@@ -137,6 +137,9 @@ pub(crate) enum Command {
     /// Tools: list, show, add, remove, call
     #[command(subcommand)]
     Tool(ToolCommand),
+    /// Serve the tools to an MCP host, on stdin and stdout: each call runs in a sandbox under
+    /// policy, and can be undone
+    Mcp(McpArgs),
     /// Policies: list, show, check, test, explain, reload
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -287,6 +290,61 @@ fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("is not NAME=VALUE".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct McpArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<McpCommand>,
+    /// The directory to work in; the working directory if you do not say
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// The policy set
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// When changes reach the workspace: with each call, or when you commit the session
+    #[arg(long, value_enum)]
+    pub(crate) commit: Option<CommitArg>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// Tell an MCP host to start `forerun mcp`; shows the change first
+    Install(McpInstallArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpInstallArgs {
+    /// Claude Code and Cursor for one workspace, Codex for all
+    #[arg(value_enum)]
+    pub(crate) host: McpHost,
+    /// The workspace
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) workspace: PathBuf,
+    /// Only show the change
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// Forbid the host's own edit and shell tools there, which bypass Forerun
+    #[arg(long)]
+    pub(crate) deny: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum McpHost {
+    Claude,
+    Codex,
+    Cursor,
+}
+
+impl McpHost {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            McpHost::Claude => "Claude Code",
+            McpHost::Codex => "Codex",
+            McpHost::Cursor => "Cursor",
+        }
     }
 }
 

@@ -39,7 +39,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli));
+            // The work is done; a read of stdin that nobody needs any more would be waited for.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(Failure::io("the runtime could not be started", &error)),
     };
     let result = match result {
@@ -68,6 +73,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Session(command) => commands::session(&global, output, command).await?,
         Command::Log(command) => commands::log(&global, output, command).await?,
         Command::Tool(command) => return commands::tool(&global, output, command).await,
+        Command::Mcp(args) => commands::mcp(&global, output, args).await?,
         Command::Policy(command) => commands::policy(&global, output, command).await?,
         Command::CompileComponent => {}
         Command::Simulate(command) => commands::simulate(output, command)?,

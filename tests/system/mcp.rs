@@ -1,0 +1,350 @@
+//! `forerun mcp`, as a host sees it: lines of JSON-RPC on stdin and stdout.
+
+use crate::support::{Home, PATIENCE};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+/// A host, and the server that it started.
+struct Host {
+    server: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+    /// Answers that came before they were waited for.
+    early: Vec<Value>,
+    last: u64,
+}
+
+impl Host {
+    fn start(home: &Home, arguments: &[&str]) -> Host {
+        let mut server = home.forerun(arguments);
+        let server = server.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = server.stderr(Stdio::piped()).spawn().expect("starts");
+        let stdout = BufReader::new(server.stdout.take().expect("stdout"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let value = serde_json::from_str(&line).expect("stdout carries JSON only");
+                if sender.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut host = Host {
+            stdin: server.stdin.take(),
+            server,
+            lines,
+            early: Vec::new(),
+            last: 0,
+        };
+        let hello = host.request(
+            "initialize",
+            json!({
+                "protocolVersion": "2025-06-18",
+                "capabilities": {},
+                "clientInfo": { "name": "test", "version": "1" },
+            }),
+        );
+        assert_eq!(hello["result"]["serverInfo"]["name"], "forerun", "{hello}");
+        assert_eq!(hello["result"]["protocolVersion"], "2025-06-18");
+        host.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        host
+    }
+
+    fn write(&mut self, message: &Value) {
+        let stdin = self.stdin.as_mut().expect("open");
+        writeln!(stdin, "{message}").expect("the server reads");
+    }
+
+    fn send(&mut self, method: &str, params: Value) -> u64 {
+        self.last += 1;
+        let id = self.last;
+        self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        id
+    }
+
+    fn answer(&mut self, id: u64) -> Value {
+        if let Some(at) = self.early.iter().position(|value| value["id"] == id) {
+            return self.early.remove(at);
+        }
+        loop {
+            let value = self.lines.recv_timeout(PATIENCE).expect("an answer");
+            if value["id"] == id {
+                return value;
+            }
+            self.early.push(value);
+        }
+    }
+
+    fn request(&mut self, method: &str, params: Value) -> Value {
+        let id = self.send(method, params);
+        self.answer(id)
+    }
+
+    /// Calls a tool: whether it failed, and what it said.
+    fn call(&mut self, tool: &str, arguments: Value) -> (bool, String) {
+        let answer = self.request(
+            "tools/call",
+            json!({ "name": tool, "arguments": arguments }),
+        );
+        let result = &answer["result"];
+        let content = result["content"].as_array();
+        let content = content.unwrap_or_else(|| panic!("{answer}"));
+        let texts = content.iter().filter_map(|block| block["text"].as_str());
+        let failed = result["isError"].as_bool().expect("said");
+        (failed, texts.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Goes away; the server ends by itself. Returns what it said to people.
+    fn leave(mut self) -> String {
+        drop(self.stdin.take());
+        let began = Instant::now();
+        while self.server.try_wait().expect("waits").is_none() {
+            assert!(began.elapsed() < PATIENCE, "the server does not end");
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+        let output = self.server.wait_with_output().expect("ended");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        stderr
+    }
+}
+
+/// The only session there is.
+fn session(home: &Home) -> Value {
+    let sessions = home.succeed(&["session", "list", "--json"]);
+    let mut sessions = sessions
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let session = sessions.next().expect("a session");
+    assert!(sessions.next().is_none());
+    session
+}
+
+#[test]
+fn a_host_lists_calls_sees_and_undoes() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let workspace = workspace.to_str().expect("text");
+    let mut host = Host::start(&home, &["mcp", "--workspace", workspace]);
+    let listed = host.request("tools/list", json!({}));
+    let tools = listed["result"]["tools"].as_array().expect("tools");
+    let tool = |name: &str| {
+        let tool = tools.iter().find(|tool| tool["name"] == name);
+        tool.unwrap_or_else(|| panic!("{name} in {listed}"))
+    };
+    for name in ["read_file", "write_file", "shell", "diff", "undo", "result"] {
+        assert_eq!(tool(name)["inputSchema"]["type"], "object", "{name}");
+        assert!(
+            tool(name)["description"]
+                .as_str()
+                .is_some_and(|text| text.len() > 20)
+        );
+    }
+    assert_eq!(tool("read_file")["annotations"]["readOnlyHint"], true);
+    assert_eq!(tool("write_file")["annotations"]["readOnlyHint"], false);
+    // Nothing is opened for a host that only looks.
+    assert!(home.succeed(&["session", "list", "--json"]).is_empty());
+    assert_eq!(
+        host.call("diff", json!({})),
+        (false, "Nothing was changed.".to_owned())
+    );
+
+    let (failed, text) = host.call("write_file", json!({ "path": "a.txt", "content": "one" }));
+    assert!(!failed, "{text}");
+    assert_eq!(
+        fs::read_to_string(home.path("work/a.txt")).expect("reads"),
+        "one"
+    );
+    host.call("write_file", json!({ "path": "a.txt", "content": "two" }));
+    let (failed, text) = host.call("read_file", json!({ "path": "a.txt" }));
+    assert!(!failed && text.contains("two"), "{text}");
+
+    // Denied and wrong calls are told, and nothing breaks.
+    let (failed, text) = host.call(
+        "write_file",
+        json!({ "path": ".git/config", "content": "x" }),
+    );
+    assert!(failed, "{text}");
+    let (failed, text) = host.call("read_file", json!({ "path": 7 }));
+    assert!(failed && text.contains("path"), "{text}");
+    let unknown = host.request("tools/call", json!({ "name": "nothing", "arguments": {} }));
+    assert!(
+        unknown["error"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("nothing"))
+    );
+    let zero = host.request(
+        "tools/call",
+        json!({ "name": "undo", "arguments": { "steps": 0 } }),
+    );
+    assert_eq!(zero["error"]["code"], -32602, "{zero}");
+
+    let (_, text) = host.call("diff", json!({}));
+    assert!(
+        text.contains("step 0:\ncreated a.txt") && text.contains("modified a.txt"),
+        "{text}"
+    );
+    // Two steps denied or wrong, one that reads, and the second write.
+    let (failed, text) = host.call("undo", json!({ "steps": 4 }));
+    assert!(!failed && text.contains("modified a.txt"), "{text}");
+    assert_eq!(
+        fs::read_to_string(home.path("work/a.txt")).expect("reads"),
+        "one"
+    );
+    let prompt = host.request("prompts/get", json!({ "name": "undo" }));
+    let message = &prompt["result"]["messages"][0]["content"]["text"];
+    assert!(
+        message.as_str().is_some_and(|text| text.contains("a.txt")),
+        "{prompt}"
+    );
+    assert!(!home.path("work/a.txt").exists());
+    let (_, text) = host.call("undo", json!({}));
+    assert!(text.contains("nothing to undo"), "{text}");
+    host.leave();
+    assert_eq!(session(&home)["state"], "finished");
+}
+
+#[test]
+fn calls_at_once_all_get_their_answers() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let mut host = Host::start(
+        &home,
+        &["mcp", "--workspace", workspace.to_str().expect("text")],
+    );
+    let ids: Vec<u64> = (0..20)
+        .map(|number| {
+            let (name, arguments) = match number % 2 {
+                0 => ("read_file", json!({ "path": "README.md" })),
+                _ => (
+                    "write_file",
+                    json!({ "path": format!("{number}.txt"), "content": "x" }),
+                ),
+            };
+            host.send(
+                "tools/call",
+                json!({ "name": name, "arguments": arguments }),
+            )
+        })
+        .collect();
+    for id in ids.into_iter().rev() {
+        let answer = host.answer(id);
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+    }
+    assert!(home.path("work/19.txt").exists());
+    host.leave();
+}
+
+#[test]
+fn what_the_user_has_to_allow_is_asked_of_the_user_and_not_of_the_host() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    fs::hard_link(workspace.join("README.md"), home.path("store")).expect("links");
+    let mut host = Host::start(
+        &home,
+        &["mcp", "--workspace", workspace.to_str().expect("text")],
+    );
+    let (failed, text) = host.call(
+        "write_file",
+        json!({ "path": "README.md", "content": "new" }),
+    );
+    assert!(!failed && text.contains("not done yet"), "{text}");
+    let id = session(&home)["id"].as_str().expect("an id").to_owned();
+    assert!(text.contains(&format!("forerun approve {id}")), "{text}");
+    let key = text
+        .rsplit(' ')
+        .next()
+        .expect("a key")
+        .trim_end_matches('.');
+    home.succeed(&["approve", &id]);
+    let (failed, text) = host.call("result", json!({ "key": key }));
+    assert!(!failed, "{text}");
+    assert_eq!(
+        fs::read_to_string(workspace.join("README.md")).expect("reads"),
+        "new"
+    );
+
+    // And what they say reaches the model.
+    home.succeed(&["suggest", &id, "mind the tests"]);
+    let (_, text) = host.call("read_file", json!({ "path": "README.md" }));
+    assert!(text.contains("mind the tests"), "{text}");
+    home.succeed(&["stop", &id]);
+    let (failed, text) = host.call("read_file", json!({ "path": "README.md" }));
+    assert!(failed && text.contains("ended the session"), "{text}");
+    host.leave();
+}
+
+#[test]
+fn with_commit_session_nothing_is_written_before_the_user_commits() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let workspace = workspace.to_str().expect("text");
+    let arguments = ["mcp", "--workspace", workspace, "--commit", "session"];
+    let mut host = Host::start(&home, &arguments);
+    host.call("write_file", json!({ "path": "a.txt", "content": "one\n" }));
+    let (_, text) = host.call("diff", json!({}));
+    assert!(
+        text.contains("created a.txt") && text.contains("+one"),
+        "{text}"
+    );
+    assert!(!home.path("work/a.txt").exists());
+    let said = host.leave();
+    let id = session(&home)["id"].as_str().expect("an id").to_owned();
+    assert!(
+        said.contains(&format!("forerun session commit {id}")),
+        "{said}"
+    );
+    home.succeed(&["session", "commit", &id]);
+    assert_eq!(
+        fs::read_to_string(home.path("work/a.txt")).expect("reads"),
+        "one\n"
+    );
+}
+
+#[test]
+fn hosts_are_told_to_start_it_once_and_the_change_is_shown() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let workspace = workspace.to_str().expect("text");
+    let install = ["mcp", "install", "claude", "--workspace", workspace];
+    let shown = home.succeed(&[&install[..], &["--print"]].concat());
+    assert!(
+        shown.contains("+") && shown.contains("\"mcpServers\""),
+        "{shown}"
+    );
+    assert!(!home.path("work/.mcp.json").exists());
+    home.succeed(&[&install[..], &["--deny"]].concat());
+    let text = fs::read_to_string(home.path("work/.mcp.json")).expect("reads");
+    let value: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(value["mcpServers"]["forerun"]["args"], json!(["mcp"]));
+    let command = value["mcpServers"]["forerun"]["command"]
+        .as_str()
+        .expect("text");
+    let settings = fs::read_to_string(home.path("work/.claude/settings.json")).expect("reads");
+    assert!(settings.contains("Bash"), "{settings}");
+    assert!(
+        home.succeed(&install).is_empty(),
+        "the same again changes nothing"
+    );
+
+    // What it wrote starts the server.
+    assert!(std::path::Path::new(command).exists(), "{command}");
+    home.succeed(&["mcp", "install", "cursor", "--workspace", workspace]);
+    home.succeed(&["mcp", "install", "codex", "--workspace", workspace]);
+    let text = fs::read_to_string(home.path(".codex/config.toml")).expect("reads");
+    assert!(text.contains("[mcp_servers.forerun]"), "{text}");
+    fs::write(home.path("work/.mcp.json"), "[]").expect("writes");
+    let told = home.fail(65, &install);
+    assert!(
+        told.contains(".mcp.json") && told.contains("no object"),
+        "{told}"
+    );
+    assert_eq!(
+        fs::read_to_string(home.path("work/.mcp.json")).expect("reads"),
+        "[]"
+    );
+}
