@@ -64,9 +64,10 @@ impl Work<'_> {
                 path,
                 pre,
                 slot,
+                via,
             } => {
                 let to = Location::workspace(path);
-                self.move_away(from, &to, &self.slot(slot), pre)
+                self.move_away(via.as_ref().unwrap_or(from), &to, &self.slot(slot), pre)
             }
             Operation::Rmdir { path, pre } => {
                 let mut expected = pre.recorded.clone();
@@ -127,8 +128,10 @@ impl Work<'_> {
                 path,
                 pre,
                 slot,
+                via,
             } => {
-                let (from, at) = (Location::workspace(from), Location::workspace(path));
+                let from = Location::workspace(via.as_ref().unwrap_or(from));
+                let at = Location::workspace(path);
                 if !self.is_same_object(&at, pre)? {
                     return Ok(());
                 }
@@ -481,7 +484,7 @@ fn is_held(lease: Option<&dyn Lease>) -> io::Result<bool> {
     lease.map_or(Ok(true), Lease::is_held)
 }
 
-fn not_staged(path: &str) -> CommitError {
+pub(super) fn not_staged(path: &str) -> CommitError {
     CommitError::Io {
         doing: "find the staged version of",
         path: path.to_owned(),

@@ -79,6 +79,10 @@ pub(crate) enum Operation {
         pre: Recorded,
         /// Where it goes when it is taken back and somebody else is at `from` by then.
         slot: String,
+        /// Where it is when its turn comes, if the directory that it was in has moved by
+        /// then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<String>,
     },
     /// The emptied directory at `path` goes away.
     Rmdir { path: String, pre: RemovedDirectory },
@@ -131,9 +135,9 @@ pub(crate) struct TimesOf {
 }
 
 impl Intent {
-    /// The format that this version writes. Version 1 has no [`Operation::Move`], and is
-    /// read as well.
-    pub(crate) const FORMAT: u32 = 2;
+    /// The format that this version writes. Version 1 has no [`Operation::Move`], version 2
+    /// no `via` in it; both are read as well.
+    pub(crate) const FORMAT: u32 = 3;
 
     /// Refuses what a later version of this program recorded.
     pub(super) fn check_format(&self, id: CommitId) -> Result<(), CommitError> {

@@ -11,7 +11,9 @@
 //! - Nothing is placed where something is still to be removed.
 //!
 //! A move is a removal and a placement in one. Where moves wait for each other in a
-//! circle, one of them is taken apart: what it moves waits in a slot.
+//! circle, and one of them leads out of a directory that moves and back into it, that one
+//! is done after its directory's, from where that brings it. Otherwise one of them is taken
+//! apart: what it moves waits in a slot.
 
 use crate::name;
 use std::cmp::Reverse;
@@ -25,7 +27,27 @@ pub(super) enum Step {
     /// What is placed there comes from a slot.
     Place(usize),
     /// Straight from one path to the other.
-    Move { removed: usize, placed: usize },
+    Move {
+        removed: usize,
+        placed: usize,
+        /// The move of the directory that it was in, if that was done before.
+        carrier: Option<Carrier>,
+    },
+}
+
+/// A directory that was moved with something in it that is to be moved on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Carrier {
+    pub(super) removed: usize,
+    pub(super) placed: usize,
+}
+
+impl Carrier {
+    /// Where it brings what was at `path`: `from` and `to` are its own paths.
+    pub(super) fn brings(path: &str, from: &str, to: &str) -> Option<String> {
+        let rest = path.strip_prefix(from)?.strip_prefix('/')?;
+        Some(name::join(to, rest))
+    }
 }
 
 /// Brings everything that is removed and placed into an order in which it can be done:
@@ -45,8 +67,15 @@ pub(super) fn order(removed: &[&str], placed: &[&str], moves: &[(usize, usize)])
 }
 
 /// Removals and placements are nodes, in one row; the two of a move are done together.
-struct Order {
+struct Order<'a> {
     removals: usize,
+    removed: &'a [&'a str],
+    placed: &'a [&'a str],
+    at_removed: HashMap<&'a str, usize>,
+    at_placed: HashMap<&'a str, usize>,
+    /// By their placement: removals that are done as far as others wait for them, and what
+    /// carries them.
+    carried: HashMap<usize, (usize, Carrier)>,
     /// The other node of a move.
     other: Vec<Option<usize>>,
     /// What has to be done before each; what is done is dropped from the end.
@@ -65,8 +94,8 @@ struct Order {
     steps: Vec<Step>,
 }
 
-impl Order {
-    fn new(removed: &[&str], placed: &[&str], moves: &[(usize, usize)]) -> Order {
+impl<'a> Order<'a> {
+    fn new(removed: &'a [&'a str], placed: &'a [&'a str], moves: &[(usize, usize)]) -> Order<'a> {
         let removals = removed.len();
         let count = removals + placed.len();
         let at_removed: HashMap<_, _> = removed.iter().copied().zip(0..).collect();
@@ -94,6 +123,11 @@ impl Order {
         }
         let mut order = Order {
             removals,
+            removed,
+            placed,
+            at_removed,
+            at_placed,
+            carried: HashMap::new(),
             other,
             waits: needs.iter().map(Vec::len).collect(),
             needs,
@@ -128,14 +162,21 @@ impl Order {
     }
 
     fn take(&mut self, node: usize) {
-        self.steps.push(match self.other[node] {
-            Some(other) => Step::Move {
-                removed: node,
-                placed: other - self.removals,
-            },
-            None if node < self.removals => Step::Remove(node),
-            None => Step::Place(node - self.removals),
-        });
+        self.steps
+            .push(match (self.other[node], self.carried.get(&node)) {
+                (Some(other), _) => Step::Move {
+                    removed: node,
+                    placed: other - self.removals,
+                    carrier: None,
+                },
+                (None, Some((removed, carrier))) => Step::Move {
+                    removed: *removed,
+                    placed: node - self.removals,
+                    carrier: Some(*carrier),
+                },
+                (None, None) if node < self.removals => Step::Remove(node),
+                (None, None) => Step::Place(node - self.removals),
+            });
         self.finish(node);
         if let Some(other) = self.other[node] {
             self.finish(other);
@@ -152,12 +193,41 @@ impl Order {
         }
     }
 
-    /// Does the removal of a move that waits for its place alone.
+    /// Does the removal of a move that waits for its place alone, or lets its directory
+    /// carry it.
     fn take_apart(&mut self, node: usize) {
-        if let Some(placed) = self.other[node].take() {
-            self.other[placed] = None;
+        let carrier = self.carrier(node);
+        let Some(placed) = self.other[node].take() else {
+            return self.take(node);
+        };
+        self.other[placed] = None;
+        match carrier {
+            Some(carrier) => {
+                self.carried.insert(placed, (node, carrier));
+                // It leaves its path when the directory does.
+                if let Some(next) = self.at_placed.get(self.removed[node]).copied() {
+                    self.needs[next].push(carrier.removed);
+                    self.frees[carrier.removed].push(next);
+                    self.waits[next] += 1;
+                }
+                // Its place waits for the directory's already: it is below that.
+                self.finish(node);
+            }
+            None => self.take(node),
         }
-        self.take(node);
+    }
+
+    /// What carries a removal to where it can be moved on: its directory is moved, it goes
+    /// to a place below that, and nothing is placed where it is meanwhile.
+    fn carrier(&self, node: usize) -> Option<Carrier> {
+        let path = self.removed[node];
+        let removed = above(&self.at_removed, path)?;
+        let placed = self.other[removed]? - self.removals;
+        let goes_to = self.placed[self.other[node]? - self.removals];
+        let to = self.placed[placed];
+        let meanwhile = Carrier::brings(path, self.removed[removed], to)?;
+        let carries = name::is_below(goes_to, to) && !self.at_placed.contains_key(&*meanwhile);
+        carries.then_some(Carrier { removed, placed })
     }
 
     /// A move to be taken apart, of a circle of nodes that wait for each other; `None` if
@@ -251,7 +321,14 @@ mod tests {
             Step::Move {
                 removed: from,
                 placed: to,
-            } => format!("{}>{}", removed[from], placed[to]),
+                carrier,
+            } => {
+                let by = |by: Carrier| {
+                    Carrier::brings(removed[from], removed[by.removed], placed[by.placed])
+                };
+                let from = carrier.map_or(Some(removed[from].to_owned()), by);
+                format!("{}>{}", from.expect("is below it"), placed[to])
+            }
         };
         steps.iter().map(text).collect()
     }
@@ -279,6 +356,20 @@ mod tests {
         assert_eq!(up, ["-tree/x", "-tree", "+tree"]);
         let down = ordered(&[], &["d"], &[("d", "d/d")]);
         assert_eq!(down, ["-d", "+d", "+d/d"]);
+    }
+
+    /// What is renamed in a directory that is renamed never waits in a slot.
+    #[test]
+    fn what_is_moved_in_a_directory_that_moves_is_carried_by_it() {
+        let inner = ordered(&[], &[], &[("d", "e"), ("d/f", "e/g"), ("d/h", "e/i")]);
+        assert_eq!(inner, ["d>e", "e/f>e/g", "e/h>e/i"]);
+        let deep = ordered(&[], &[], &[("d", "e"), ("d/s", "e/t"), ("d/s/f", "e/t/g")]);
+        assert_eq!(deep, ["d>e", "e/s>e/t", "e/t/f>e/t/g"]);
+        let up = ordered(&[], &["e/n"], &[("d", "e"), ("d/s/f", "e/n/f")]);
+        assert_eq!(up, ["d>e", "+e/n", "e/s/f>e/n/f"]);
+        // Something else takes its place there: a slot it is.
+        let taken = ordered(&[], &["e/f"], &[("d", "e"), ("d/f", "e/g")]);
+        assert_eq!(taken, ["-d/f", "d>e", "+e/f", "+e/g"]);
     }
 
     /// Too long for whoever would recurse, or look at everything again and again.
@@ -325,20 +416,42 @@ mod tests {
             }
             let mut left: BTreeMap<_, _> = removed.iter().copied().zip(0..).collect();
             let mut to_come: BTreeMap<_, _> = placed.iter().copied().zip(0..).collect();
-            let mut in_slots = HashSet::new();
-            for step in order(&removed, &placed, &moves) {
+            let (mut in_slots, mut aboard) = (HashSet::new(), HashSet::new());
+            let steps = order(&removed, &placed, &moves);
+            let carried: HashMap<_, _> = steps
+                .iter()
+                .filter_map(|step| match step {
+                    Step::Move { removed, carrier, .. } => Some((*removed, (*carrier)?)),
+                    _ => None,
+                })
+                .collect();
+            for step in steps {
                 let (from, to) = match step {
                     Step::Remove(from) => (Some(from), None),
                     Step::Place(to) => (None, Some(to)),
-                    Step::Move { removed, placed } => {
+                    Step::Move { removed, placed, .. } => {
                         prop_assert!(moves.contains(&(removed, placed)));
                         (Some(removed), Some(placed))
                     }
                 };
                 if let Some(from) = from {
                     let path = removed[from];
-                    prop_assert_eq!(left.remove(path), Some(from));
-                    prop_assert!(!left.keys().any(|it| name::is_below(it, path)));
+                    match carried.get(&from) {
+                        None => prop_assert_eq!(left.remove(path), Some(from)),
+                        Some(by) => {
+                            prop_assert!(aboard.contains(&from));
+                            prop_assert!(moves.contains(&(by.removed, by.placed)));
+                            prop_assert!(!to_come.contains_key(placed[by.placed]));
+                            let at = Carrier::brings(path, removed[by.removed], placed[by.placed]);
+                            prop_assert!(!placed.contains(&&*at.expect("is below it")));
+                        }
+                    }
+                    // What is left below is carried along.
+                    let below = |it: &&str, _: &mut usize| name::is_below(it, path);
+                    for (_, number) in left.extract_if(.., below) {
+                        prop_assert!(carried.contains_key(&number));
+                        aboard.insert(number);
+                    }
                     if to.is_none() {
                         in_slots.insert(from);
                     }

@@ -226,13 +226,17 @@ impl Work<'_> {
                     Class::Unknown
                 }
             }
-            Operation::Move { from, pre, .. } => {
+            Operation::Move { from, pre, via, .. } => {
                 let from = Location::workspace(from);
+                let via = via.as_ref().map(Location::workspace);
+                let any = |is: &dyn Fn(&Location) -> io::Result<bool>| {
+                    Ok::<_, io::Error>(is(&from)? || via.as_ref().map_or(Ok(false), is)?)
+                };
                 // Two names of one file may be where one of them goes.
-                let stays = self.is_same_object(&from, pre)?;
+                let stays = any(&|at| self.is_same_object(at, pre))?;
                 if !stays && self.is_same_object(&at, pre)? {
                     Class::Done
-                } else if self.is(&from, pre)? {
+                } else if any(&|at| self.is(at, pre))? {
                     Class::Pending
                 } else {
                     Class::Unknown

@@ -1,9 +1,10 @@
 //! Staging: everything that a commit will put into the base is written to slots first,
 //! durably, and the operations are planned.
 
+use super::apply::not_staged;
 use super::error::CommitError;
 use super::intent::{Operation, Recorded};
-use super::order::{Step, order};
+use super::order::{Carrier, Step, order};
 use super::storage::{Attributes, Hold, Location};
 use super::validate::{Found, Gone, times_of};
 use super::{Like, STAGING, slots};
@@ -130,7 +131,8 @@ pub(super) fn stage_again(
     }
     stage.sync()?;
     let mut staged = staged.into_iter();
-    let (_, of_top) = staged.next().ok_or_else(|| unplanned(root))?;
+    // What was moved, and waited there, is gone with the slot.
+    let (_, of_top) = staged.next().ok_or_else(|| not_staged(root))?;
     *post = of_top;
     if let Some(contents) = contents {
         *contents = staged.collect();
@@ -310,9 +312,13 @@ impl<'a> Stage<'a> {
                 Step::Move {
                     removed: from,
                     placed: to,
+                    carrier,
                 } => {
+                    let via = carrier.and_then(|by| {
+                        Carrier::brings(removed[from], removed[by.removed], placed[by.placed])
+                    });
                     let parked = planned[from].take();
-                    operations.extend(parked.map(|it| straight(it, placed[to])));
+                    operations.extend(parked.map(|it| straight(it, placed[to], via)));
                 }
             }
         }
@@ -503,7 +509,7 @@ impl<'a> Stage<'a> {
 }
 
 /// Moves what would be parked to where it belongs.
-fn straight(parked: Operation, to: &str) -> Operation {
+fn straight(parked: Operation, to: &str, via: Option<String>) -> Operation {
     match parked {
         Operation::Park {
             path, slot, pre, ..
@@ -512,6 +518,7 @@ fn straight(parked: Operation, to: &str) -> Operation {
             path: to.to_owned(),
             pre,
             slot,
+            via,
         },
         other => other,
     }

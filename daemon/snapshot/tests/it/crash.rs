@@ -194,6 +194,7 @@ fn a_recovery_that_stops_anywhere_is_recovered_as_well() {
         "new tree",
         "moves through new directories and moved ones",
         "moves beside a swap",
+        "renames in directories that are renamed",
     ];
     check(|name| nested.contains(&name), true, Disk::Usual);
 }
@@ -253,6 +254,10 @@ fn a_commit_of_moves_is_recovered_though_the_slots_are_gone() {
         branch.mv("b", "a").expect("moves");
         branch.mv("dir", "tree/dir").expect("moves");
         branch.mv("tree/x/w", "tree/dir/a2").expect("moves");
+        // In directories that move themselves.
+        branch.mv("tree/dir/b", "tree/dir/b2").expect("moves");
+        branch.mv("tree/x/y/z", "tree/x/y/z2").expect("moves");
+        branch.mv("tree/x/y", "tree/x/y2").expect("moves");
     };
     for operations in 0.. {
         let Some(scratch) = Scratch::with_foreign_state() else {
@@ -357,16 +362,16 @@ fn an_intent_of_a_later_version_is_refused() {
     let (_, delta) = branch.freeze().expect("freezes");
     let commit = workspace.commit(&delta, &log).expect("commits").id;
     let tree = scratch.manifest();
-    let later = |intent: &str| intent.replacen("\"format\":2", "\"format\":3", 1);
+    let later = |intent: &str| intent.replacen("\"format\":3", "\"format\":4", 1);
     for (intent, _) in log.intents.lock().expect("not poisoned").iter_mut() {
         *intent = later(intent);
     }
     let refused = workspace.undo(commit, false, &log).expect_err("is refused");
-    assert!(refused.to_string().contains("format 3"), "{refused}");
+    assert!(refused.to_string().contains("format 4"), "{refused}");
     log.intents.lock().expect("not poisoned")[0].1 = None;
     drop(workspace);
     let refused = scratch.open().recover(&log).expect_err("is refused");
-    assert!(refused.to_string().contains("format 3"), "{refused}");
+    assert!(refused.to_string().contains("format 4"), "{refused}");
     assert_eq!(scratch.manifest(), tree);
 }
 

@@ -312,6 +312,7 @@ fn a_recovery_may_lose_power_as_often_as_it_likes() {
         "a chain of moves against the order of names",
         "moves through new directories and moved ones",
         "moves beside a swap",
+        "renames in directories that are renamed",
     ];
     check(
         |name| names.contains(&name),

@@ -164,6 +164,15 @@ pub(crate) fn shapes() -> Vec<(&'static str, Change)> {
             b.rm_all("tree")?;
             b.mv("b", "n/m/x/y/b")
         }),
+        ("renames in directories that are renamed", |b| {
+            b.mv("dir/a", "dir/a2")?;
+            b.mv("dir/deep/c", "dir/deep/c2")?;
+            b.mv("dir/deep", "dir/deeper")?;
+            b.mv("dir", "dir2")?;
+            b.mv("tree/x/y/z", "tree/x/z")?;
+            b.mv("tree", "dir2/tree")?;
+            b.put("dir2/deeper/new", "new")
+        }),
         ("moves beside a swap", |b| {
             b.mv("dir", "t")?;
             b.mv("tree", "dir")?;
