@@ -15,11 +15,19 @@ struct Host {
     lines: Receiver<Value>,
     /// Answers that came before they were waited for.
     early: Vec<Value>,
+    /// What its user chooses in a form, and the forms that there were.
+    choice: Option<&'static str>,
+    forms: Vec<String>,
     last: u64,
 }
 
 impl Host {
     fn start(home: &Home, arguments: &[&str]) -> Host {
+        Host::with_forms(home, arguments, None)
+    }
+
+    /// A host with forms, if there is a choice that its user makes in them.
+    fn with_forms(home: &Home, arguments: &[&str], choice: Option<&'static str>) -> Host {
         let mut server = home.forerun(arguments);
         let server = server.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut server = server.stderr(Stdio::piped()).spawn().expect("starts");
@@ -38,13 +46,18 @@ impl Host {
             server,
             lines,
             early: Vec::new(),
+            choice,
+            forms: Vec::new(),
             last: 0,
         };
         let hello = host.request(
             "initialize",
             json!({
                 "protocolVersion": "2025-06-18",
-                "capabilities": {},
+                "capabilities": match choice {
+                    Some(_) => json!({ "elicitation": {} }),
+                    None => json!({}),
+                },
                 "clientInfo": { "name": "test", "version": "1" },
             }),
         );
@@ -72,6 +85,19 @@ impl Host {
         }
         loop {
             let value = self.lines.recv_timeout(PATIENCE).expect("an answer");
+            if value["method"] == "elicitation/create" {
+                self.forms.push(value["params"]["message"].to_string());
+                let choice = self.choice.expect("only hosts with forms are asked");
+                let schema = &value["params"]["requestedSchema"]["properties"]["decision"]["enum"];
+                assert!(
+                    schema
+                        .as_array()
+                        .is_some_and(|it| it.contains(&json!(choice)))
+                );
+                let result = json!({ "action": "accept", "content": { "decision": choice } });
+                self.write(&json!({ "jsonrpc": "2.0", "id": value["id"], "result": result }));
+                continue;
+            }
             if value["id"] == id {
                 return value;
             }
@@ -276,6 +302,28 @@ fn what_the_user_has_to_allow_is_asked_of_the_user_and_not_of_the_host() {
     let (failed, text) = host.call("read_file", json!({ "path": "README.md" }));
     assert!(failed && text.contains("ended the session"), "{text}");
     host.leave();
+}
+
+#[test]
+fn a_host_with_forms_has_its_user_decide_in_one() {
+    for (choice, text) in [("allow once", "new"), ("refuse", "# Title\n\nOld text.\n")] {
+        let home = Home::new();
+        let workspace = home.workspace("work");
+        fs::hard_link(workspace.join("README.md"), home.path("store")).expect("links");
+        let arguments = ["mcp", "--workspace", workspace.to_str().expect("text")];
+        let mut host = Host::with_forms(&home, &arguments, Some(choice));
+        let (_, told) = host.call(
+            "write_file",
+            json!({ "path": "README.md", "content": "new" }),
+        );
+        assert_eq!(host.forms.len(), 1, "{told}");
+        assert!(host.forms[0].contains("README.md"), "{:?}", host.forms);
+        let found = fs::read_to_string(workspace.join("README.md")).expect("reads");
+        assert_eq!(found, text, "{told}");
+        // A refused commit is for the user to settle: the call says so.
+        assert_eq!(told.contains("not done yet"), choice == "refuse", "{told}");
+        host.leave();
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! For an agent that keeps its own loop: it acts through a session instead of attaching to
 //! it. Each action is the session's next step, and the call is its verdict.
 
-use crate::client::{authorized, bearer, idempotency_key, idempotent};
+use crate::client::{authorized, bearer, draw_key, idempotent};
 use crate::error::{Error, Result};
 use crate::open::millis;
 use crate::session::Session;
@@ -34,8 +34,7 @@ impl Session {
     /// If the session is over or has a target agent, the owner took the plan elsewhere, or
     /// the daemon can not be reached. What goes wrong in the tool is the observation.
     pub async fn act(&self, action: Action) -> Result<Act> {
-        self.act_as(&idempotency_key()?, action, Duration::ZERO)
-            .await
+        self.act_as(&draw_key()?, action, Duration::ZERO).await
     }
 
     /// As [`Session::act`], under a key of one's own: the same key with the same action is

@@ -246,7 +246,10 @@ where
 }
 
 /// A key that no other call has: 128 random bits.
-pub(crate) fn idempotency_key() -> Result<String> {
+///
+/// # Errors
+/// If the system has no random bits.
+pub fn draw_key() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Argument {
         what: "the idempotency key",

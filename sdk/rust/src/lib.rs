@@ -44,7 +44,7 @@ mod watch;
 pub use act::Act;
 pub use agent::{Agent, AgentError, Candidate, Request};
 pub use attach::{AttachOptions, Attachment};
-pub use client::{DaemonStatus, Forerun};
+pub use client::{DaemonStatus, Forerun, draw_key};
 pub use connect::Connect;
 pub use endpoint::{Endpoint, EndpointError, Locations};
 pub use error::{Error, Refusal, Result};

@@ -1,6 +1,6 @@
 //! Opens sessions.
 
-use crate::client::{Forerun, authorized, bearer, idempotency_key, idempotent};
+use crate::client::{Forerun, authorized, bearer, draw_key, idempotent};
 use crate::error::{Error, Result};
 use crate::info::{CommitMode, Window};
 use crate::session::{Session, Tokens};
@@ -128,7 +128,7 @@ impl SessionBuilder {
         let workspace = absolute(&self.workspace)?;
         self.request.workspace = workspace;
         if self.request.idempotency_key.is_empty() {
-            self.request.idempotency_key = idempotency_key()?;
+            self.request.idempotency_key = draw_key()?;
         }
         let bearer = bearer(&self.daemon.owner_key()?)?;
         let answer = idempotent(|| {

@@ -2,7 +2,7 @@
 
 use crate::agent::Agent;
 use crate::attach::{AttachOptions, Attachment};
-use crate::client::{Forerun, authorized, bearer, idempotency_key, idempotent};
+use crate::client::{Forerun, authorized, bearer, draw_key, idempotent};
 use crate::error::Result;
 use crate::info::{Finish, Finished, SessionInfo};
 use crate::open::millis;
@@ -204,7 +204,7 @@ impl Session {
             session: self.id().to_string(),
             outcome: finish.to_wire().into(),
             paths: paths.to_vec(),
-            idempotency_key: idempotency_key()?,
+            idempotency_key: draw_key()?,
         };
         let answer = self
             .call(request, |mut service, request| async move {
@@ -243,7 +243,7 @@ impl Session {
             from_step: from.map(|step| step.0),
             force,
             redo,
-            idempotency_key: idempotency_key()?,
+            idempotency_key: draw_key()?,
         };
         let answer = self
             .call(request, |mut service, request| async move {
@@ -279,7 +279,7 @@ impl Session {
     pub async fn close(&self) -> Result<SessionInfo> {
         let request = v1::SessionServiceCloseRequest {
             session: self.id().to_string(),
-            idempotency_key: idempotency_key()?,
+            idempotency_key: draw_key()?,
         };
         let answer = self
             .call(request, |mut service, request| async move {
@@ -488,7 +488,7 @@ impl Session {
     async fn interrupt(&self, interrupt: Interrupt) -> Result<u64> {
         let request = v1::SessionServiceInterruptRequest {
             session: self.id().to_string(),
-            idempotency_key: idempotency_key()?,
+            idempotency_key: draw_key()?,
             interrupt: Some(interrupt),
         };
         let answer = self

@@ -2,11 +2,14 @@
 //! knows nothing of Forerun calls the toolbox; each call is an act in a session, which is
 //! opened with the first one and closed when the host goes away.
 //!
-//! What the owner has to allow is never asked of the host: a model could answer it.
+//! What the owner has to allow is no tool, which a model could call: it is asked in the
+//! host's own form, where the host has one, or else in a terminal.
 
+mod elicit;
 mod install;
 mod undo;
 
+use self::elicit::User;
 use super::connect;
 use crate::args::{CommitArg, Global, McpArgs, McpCommand};
 use crate::failure::{Exit, Failure};
@@ -28,7 +31,6 @@ use serde_json::Value;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
@@ -156,7 +158,8 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.unwrap_or_default();
-        let called = self.0.call(&request.name, arguments);
+        let user = User::behind(&context.peer);
+        let called = self.0.call(&request.name, arguments, &user);
         tokio::select! {
             result = called => Ok(result?.into()),
             // What has not had its turn is dropped by this.
@@ -214,7 +217,12 @@ impl Shared {
     }
 
     /// Calls a tool, the toolbox's or our own.
-    async fn call(&self, name: &str, arguments: JsonObject) -> Result<CallToolResult, ErrorData> {
+    async fn call(
+        &self,
+        name: &str,
+        arguments: JsonObject,
+        user: &User<'_>,
+    ) -> Result<CallToolResult, ErrorData> {
         let invalid = |problem: String| ErrorData::invalid_params(problem, None);
         let told = match name {
             DIFF => self.diff().await,
@@ -230,7 +238,7 @@ impl Shared {
             RESULT => {
                 let key = arguments.get("key").and_then(|key| key.as_str());
                 let key = key.ok_or_else(|| invalid("key must be a string".to_owned()))?;
-                return Ok(self.result(key).await.unwrap_or_else(broken));
+                return Ok(self.result(key, user).await.unwrap_or_else(broken));
             }
             _ => {
                 let known = self.tools.iter().any(|tool| tool.name == name);
@@ -240,7 +248,7 @@ impl Shared {
                 let arguments = Value::Object(arguments).to_string();
                 let action = Action::parse(name, &arguments)
                     .map_err(|error| invalid(format!("the arguments are not valid: {error}")))?;
-                return Ok(self.act(action).await.unwrap_or_else(broken));
+                return Ok(self.act(action, user).await.unwrap_or_else(broken));
             }
         };
         Ok(match told {
@@ -251,10 +259,16 @@ impl Shared {
 
     /// Does an action as the session's next step. A session that came to the most steps it
     /// may have is followed by another.
-    async fn act(&self, action: Action) -> Result<CallToolResult, Failure> {
+    async fn act(&self, action: Action, user: &User<'_>) -> Result<CallToolResult, Failure> {
         loop {
             let session = self.session().await?;
-            match session.act(action.clone()).await {
+            let key = forerun_sdk::draw_key()?;
+            let act = session.act_as(&key, action.clone(), user.wait()).await;
+            let act = match act {
+                Ok(act) => user.decide(&session, act).await,
+                error => error,
+            };
+            match act {
                 Ok(act) => return Ok(self.told(&session, act)),
                 Err(error) if error.code() == reason::SESSION_OVER => {
                     let info = session.info().await?;
@@ -269,9 +283,13 @@ impl Shared {
     }
 
     /// What became of an act that waited for the owner.
-    async fn result(&self, key: &str) -> Result<CallToolResult, Failure> {
+    async fn result(&self, key: &str, user: &User<'_>) -> Result<CallToolResult, Failure> {
         let session = self.session().await?;
-        match session.act_result(key, Duration::ZERO).await {
+        let act = match session.act_result(key, user.wait()).await {
+            Ok(act) => user.decide(&session, act).await,
+            error => error,
+        };
+        match act {
             Ok(act) => Ok(self.told(&session, act)),
             Err(error) => Err(self.lost(&session, error).await),
         }

@@ -20,7 +20,7 @@ mod link;
 mod prefixes;
 
 use crate::agent::{Agent, Request, Tools};
-use crate::client::idempotency_key;
+use crate::client::draw_key;
 use crate::error::{Error, Result};
 use crate::session::Session;
 use calls::Calls;
@@ -133,7 +133,7 @@ pub(crate) async fn attach(
 ) -> Result<Attachment> {
     let id = match options.agent {
         Some(id) => id,
-        None => format!("{role}-{}", &idempotency_key()?[..12]),
+        None => format!("{role}-{}", &draw_key()?[..12]),
     };
     let opening = Opening {
         role,
