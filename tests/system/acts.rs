@@ -197,7 +197,12 @@ async fn what_the_owner_has_to_allow_is_pending_and_what_nobody_waits_for_is_not
     assert!(reason.contains("README.md"), "{reason}");
     let approval = approval.expect("a question");
 
-    // Behind it one waits, and goes away.
+    // Behind it one is told to wait, and another waits and goes away.
+    let queued = session
+        .act_as("queued", write("queued.txt", "q"), A_MOMENT)
+        .await;
+    let queued = queued.expect("told").outcome;
+    assert!(matches!(queued, ActOutcome::Pending { .. }), "{queued:?}");
     let impatient = tokio::time::timeout(A_MOMENT, session.act(write("never.txt", "n"))).await;
     assert!(impatient.is_err());
     session.approve(approval, false).await.expect("allowed");
@@ -212,8 +217,11 @@ async fn what_the_owner_has_to_allow_is_pending_and_what_nobody_waits_for_is_not
         fs::read_to_string(home.path("work/README.md")).expect("reads"),
         "new\n"
     );
+    let queued = session.act_result("queued", Duration::ZERO).await;
+    assert_eq!(done(queued.expect("done")).step, StepIndex(1));
     let next = done(session.act(read("README.md")).await.expect("done"));
-    assert_eq!(next.step, StepIndex(1));
+    assert_eq!(next.step, StepIndex(2));
+    assert!(home.path("work/queued.txt").exists());
     assert!(!home.path("work/never.txt").exists());
 
     // `ask_user` asks the owner, and their answer is what it returns.
@@ -226,7 +234,7 @@ async fn what_the_owner_has_to_allow_is_pending_and_what_nobody_waits_for_is_not
         pending.outcome,
         ActOutcome::Pending { approval: None, .. }
     ));
-    session.answer(2, "the second").await.expect("answered");
+    session.answer(3, "the second").await.expect("answered");
     let answered = done(
         session
             .act_result("ask", Duration::ZERO)

@@ -221,6 +221,8 @@ fn a_host_lists_calls_sees_and_undoes() {
         fs::read_to_string(home.path("work/a.txt")).expect("reads"),
         "one"
     );
+    let (_, text) = host.call("diff", json!({}));
+    assert_eq!(text, "step 0:\ncreated a.txt\n");
     let prompt = host.request("prompts/get", json!({ "name": "undo" }));
     let message = &prompt["result"]["messages"][0]["content"]["text"];
     assert!(

@@ -28,6 +28,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,6 +77,7 @@ async fn serve(global: &Global, output: Output, args: McpArgs) -> Result<(), Fai
             daemon,
             session: None,
         }),
+        forms: Mutex::default(),
     }));
     let unusable = |error: &dyn std::fmt::Display| {
         Failure::new(
@@ -121,6 +123,8 @@ struct Shared {
     commit: Option<CommitArg>,
     tools: Vec<ToolDescription>,
     state: Mutex<State>,
+    /// One form at a time.
+    forms: Mutex<()>,
 }
 
 struct State {
@@ -158,7 +162,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.unwrap_or_default();
-        let user = User::behind(&context.peer);
+        let user = User::behind(&context.peer, &self.0.forms);
         let called = self.0.call(&request.name, arguments, &user);
         tokio::select! {
             result = called => Ok(result?.into()),
@@ -264,35 +268,43 @@ impl Shared {
             let session = self.session().await?;
             let key = forerun_sdk::draw_key()?;
             let act = session.act_as(&key, action.clone(), user.wait()).await;
-            let act = match act {
-                Ok(act) => user.decide(&session, act).await,
-                error => error,
-            };
-            match act {
-                Ok(act) => return Ok(self.told(&session, act)),
-                Err(error) if error.code() == reason::SESSION_OVER => {
-                    let info = session.info().await?;
-                    self.forget(&session).await;
-                    if info.end_reason != "step limit" {
-                        return Err(over(&info));
-                    }
+            if let Err(error) = &act
+                && error.code() == reason::SESSION_OVER
+                && let Ok(info) = session.info().await
+            {
+                self.forget(&session).await;
+                // Then, and only then, it was certainly not done.
+                if info.end_reason == "step limit" {
+                    continue;
                 }
-                Err(error) => return Err(self.lost(&session, error).await),
+                return Err(over(&info));
             }
+            return self.settle(&session, act, user).await;
+        }
+    }
+
+    /// Has the user decide what an act waits for, and tells what became of it.
+    async fn settle(
+        &self,
+        session: &Session,
+        act: forerun_sdk::Result<Act>,
+        user: &User<'_>,
+    ) -> Result<CallToolResult, Failure> {
+        let act = match act {
+            Ok(act) => user.decide(session, act).await,
+            error => error,
+        };
+        match act {
+            Ok(act) => Ok(self.told(session, act)),
+            Err(error) => Err(self.lost(session, error).await),
         }
     }
 
     /// What became of an act that waited for the owner.
     async fn result(&self, key: &str, user: &User<'_>) -> Result<CallToolResult, Failure> {
         let session = self.session().await?;
-        let act = match session.act_result(key, user.wait()).await {
-            Ok(act) => user.decide(&session, act).await,
-            error => error,
-        };
-        match act {
-            Ok(act) => Ok(self.told(&session, act)),
-            Err(error) => Err(self.lost(&session, error).await),
-        }
+        let act = session.act_result(key, user.wait()).await;
+        self.settle(&session, act, user).await
     }
 
     fn told(&self, session: &Session, act: Act) -> CallToolResult {
@@ -348,13 +360,19 @@ impl Shared {
             text += &listed(std::slice::from_ref(&file.change));
             text += &file.unified;
         }
+        let mut committed = BTreeMap::new();
         let mut events = session.watch_from(View::Presented, 0, false);
         while let Some(event) = events.next().await {
-            if let EventKind::Committed { step, changed, .. } = event?.kind
-                && !changed.is_empty()
-            {
-                text += &format!("step {step}:\n{}", listed(&changed));
+            match event?.kind {
+                EventKind::Committed { step, changed, .. } => {
+                    committed.insert(step, changed);
+                }
+                EventKind::Backtracked { step, .. } => drop(committed.split_off(&step)),
+                _ => {}
             }
+        }
+        for (step, changed) in committed.iter().filter(|(_, changed)| !changed.is_empty()) {
+            text += &format!("step {step}:\n{}", listed(changed));
         }
         if text.is_empty() {
             text.push_str("Nothing was changed.");
@@ -403,15 +421,19 @@ impl Shared {
 
     /// An act failed. If the daemon is gone, the next one finds another.
     async fn lost(&self, session: &Session, error: Error) -> Failure {
-        if matches!(error, Error::Unreachable { .. } | Error::NotRunning { .. }) {
-            self.forget(session).await;
-            if let Ok(daemon) = connect(&self.global).await {
-                self.state.lock().await.daemon = daemon;
-            }
-            let failure = Failure::from(error);
-            return failure.hint("it may have been done; look before you do it again");
+        let unreachable = matches!(error, Error::Unreachable { .. } | Error::NotRunning { .. });
+        if unreachable && let Ok(daemon) = connect(&self.global).await {
+            self.state.lock().await.daemon = daemon;
         }
-        error.into()
+        let over = error.code() == reason::SESSION_OVER;
+        if !unreachable && !over {
+            return error.into();
+        }
+        let info = session.info().await;
+        if over || info.is_ok_and(|info| info.state == SessionState::Interrupted) {
+            self.forget(session).await;
+        }
+        Failure::from(error).hint("it may have been done; look before you do it again")
     }
 }
 
@@ -460,12 +482,12 @@ fn described(tool: &ToolDescription) -> Tool {
         .destructive(hints.destructive)
         .idempotent(hints.idempotent)
         .open_world(hints.open_world);
-    let mut described = Tool::new(
+    // Without a schema of its output: what waits for the user has none.
+    let described = Tool::new(
         tool.name.clone(),
         tool.description.clone(),
         object(&tool.input_schema),
     );
-    described.output_schema = tool.output_schema.as_ref().map(object);
     described
         .with_title(tool.title.clone())
         .with_annotations(annotations)

@@ -82,6 +82,7 @@ impl Actions {
             return Err(ConversionError::new("key", problem).into());
         }
         let handle = self.0.live(session).ok_or(RequestError::SessionOver)?;
+        let is_new = action.is_some();
         let (reply, mut answer) = oneshot::channel();
         let request = ActRequest { key, action, reply };
         if !handle.send(Message::Act(request)).await {
@@ -106,6 +107,10 @@ impl Actions {
             if let Some(view) = handle.call(Message::Inspect).await
                 && let Some(pending) = pending(&view)
             {
+                if is_new {
+                    // It was answered, not cancelled: it has its turn though nobody waits.
+                    tokio::spawn(answer);
+                }
                 return Ok(v1::ActOutcome {
                     outcome: Some(pending.into()),
                     notices: Vec::new(),

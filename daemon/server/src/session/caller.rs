@@ -22,6 +22,8 @@ use tokio::sync::oneshot;
 
 /// Acts of one session that may be open at once; stops a caller from filling the memory.
 const ACTS_OPEN_MAX: usize = 64;
+/// Calls that may wait for one act; stops a caller that asks again and again.
+const WAITERS_MAX: usize = 16;
 /// Acts whose answers are remembered for their keys.
 const ACTS_REMEMBERED_MAX: usize = 64;
 /// Notices that may wait for the next act; the oldest are dropped.
@@ -48,7 +50,7 @@ pub(crate) enum ActError {
     Unknown(String),
     #[error("the key was used for another action")]
     KeyReused,
-    #[error("{ACTS_OPEN_MAX} acts of this session are open, as many as it takes")]
+    #[error("too many acts are open: {ACTS_OPEN_MAX} of a session, {WAITERS_MAX} calls for one")]
     TooMany,
     #[error("the session has a target agent, whose answers are its verdicts")]
     TargetAttached,
@@ -128,10 +130,14 @@ impl Caller {
         let ActRequest { key, action, reply } = request;
         let same = |of: &Action| action.as_ref().is_none_or(|action| action == of);
         if let Some(act) = self.open.iter_mut().find(|act| act.key == key) {
-            match same(&act.action) {
-                true => act.waiters.push(reply),
-                false => drop(reply.send(Err(ActError::KeyReused))),
-            }
+            act.waiters.retain(|waiter| !waiter.is_closed());
+            let refusal = match same(&act.action) {
+                true if act.waiters.len() < WAITERS_MAX => return act.waiters.push(reply),
+                true => ActError::TooMany,
+                false => ActError::KeyReused,
+            };
+            // Nobody may be there to hear it.
+            let _ = reply.send(Err(refusal));
             return;
         }
         if let Some((_, of, answer)) = self.remembered.iter().find(|(of, _, _)| *of == key) {
@@ -139,7 +145,6 @@ impl Caller {
                 true => answer.clone(),
                 false => Err(ActError::KeyReused),
             };
-            // Nobody may be there to hear it.
             let _ = reply.send(answer);
             return;
         }

@@ -6,9 +6,12 @@ use rmcp::RoleServer;
 use rmcp::model::{ElicitRequestParams, ElicitationAction, ElicitationSchema};
 use rmcp::service::{ElicitationMode, Peer};
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// How long an act waits for the owner before it is worth a form.
 const FORM_WAIT: Duration = Duration::from_millis(500);
+/// How often it is looked at whether a form is still needed.
+const SETTLED_WAIT: Duration = Duration::from_secs(2);
 /// The field of the form, and what can be chosen in it.
 const DECISION: &str = "decision";
 const ONCE: &str = "allow once";
@@ -18,15 +21,21 @@ const REFUSE: &str = "refuse";
 /// The user behind a host.
 pub(super) struct User<'a> {
     host: &'a Peer<RoleServer>,
+    /// Held while a form is open.
+    forms: &'a Mutex<()>,
     has_forms: bool,
 }
 
 impl<'a> User<'a> {
-    pub(super) fn behind(host: &'a Peer<RoleServer>) -> User<'a> {
+    pub(super) fn behind(host: &'a Peer<RoleServer>, forms: &'a Mutex<()>) -> User<'a> {
         let has_forms = host
             .supported_elicitation_modes()
             .contains(&ElicitationMode::Form);
-        User { host, has_forms }
+        User {
+            host,
+            forms,
+            has_forms,
+        }
     }
 
     /// How long an act may wait for the owner; zero is the daemon's default.
@@ -40,20 +49,30 @@ impl<'a> User<'a> {
     /// Has the user decide what an act waits for, and goes on waiting for it. An act is
     /// returned as it is if there is no form, or nobody decides.
     pub(super) async fn decide(&self, session: &Session, mut act: Act) -> Result<Act> {
-        let mut asked: Option<ApprovalId> = None;
-        while let ActOutcome::Pending {
-            reason,
-            approval: Some(approval),
-        } = &act.outcome
-        {
+        let mut asked = None;
+        while self.has_forms && asks(&act).is_some() {
+            let _one_at_a_time = self.forms.lock().await;
+            // Another call may have asked it meanwhile.
+            act = session.act_result(&act.key, self.wait()).await?;
+            let (Some(approval), ActOutcome::Pending { reason, .. }) = (asks(&act), &act.outcome)
+            else {
+                break;
+            };
             // Decided, and open all the same: that is for a terminal.
-            if !self.has_forms || asked.replace(*approval) == Some(*approval) {
+            if asked.replace(approval) == Some(approval) {
                 break;
             }
-            let decided = match self.ask(reason).await.as_deref() {
-                Some(ONCE) => session.approve(*approval, false).await,
-                Some(SESSION) => session.approve(*approval, true).await,
-                Some(REFUSE) => session.refuse(*approval, "").await,
+            let choice = tokio::select! {
+                choice = self.ask(reason) => choice,
+                settled = settled(session, &act.key, approval) => {
+                    act = settled?;
+                    continue;
+                }
+            };
+            let decided = match choice.as_deref() {
+                Some(ONCE) => session.approve(approval, false).await,
+                Some(SESSION) => session.approve(approval, true).await,
+                Some(REFUSE) => session.refuse(approval, "").await,
                 _ => break,
             };
             // Somebody may have been faster, in a terminal.
@@ -92,6 +111,24 @@ impl<'a> User<'a> {
             }
             ElicitationAction::Decline => Some(REFUSE.to_owned()),
             _ => None,
+        }
+    }
+}
+
+/// What policy asks the owner, if an act waits for that.
+fn asks(act: &Act) -> Option<ApprovalId> {
+    match act.outcome {
+        ActOutcome::Pending { approval, .. } => approval,
+        ActOutcome::Done(_) => None,
+    }
+}
+
+/// Until an act does not wait for this any more, whoever decided it.
+async fn settled(session: &Session, key: &str, approval: ApprovalId) -> Result<Act> {
+    loop {
+        let act = session.act_result(key, SETTLED_WAIT).await?;
+        if asks(&act) != Some(approval) {
+            return Ok(act);
         }
     }
 }

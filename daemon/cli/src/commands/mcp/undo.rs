@@ -21,13 +21,21 @@ pub(super) async fn undo(session: &Session, steps: u32) -> Result<String, Failur
         .backtrack(first, Seen::Any, Anew::Suggestion(ASKED.to_owned()))
         .await?;
     let mut undone = Vec::new();
+    let mut in_part = false;
     let mut events = session.watch_from(View::Presented, info.last_sequence, true);
     while let Some(event) = events.next().await {
         match event?.kind {
             EventKind::Undone(what) => undone.push(what),
-            EventKind::Backtracked { .. } => return Ok(told(&undone)),
-            EventKind::Refused { reason, .. } => {
-                return Err(Failure::new(Exit::NotNow, "UNDO_REFUSED", reason));
+            EventKind::Backtracked { step, .. } if step <= first => break,
+            EventKind::Backtracked { .. } => in_part = true,
+            EventKind::Refused { reason, .. } if in_part => {
+                let message = format!("{}not everything could be undone: {reason}", told(&undone));
+                return Err(
+                    Failure::new(Exit::NotNow, "UNDO_REFUSED", message).hint(format!(
+                        "the session is paused; the user goes on with `forerun resume {}`",
+                        session.id()
+                    )),
+                );
             }
             kind if kind.is_last() => break,
             _ => {}
