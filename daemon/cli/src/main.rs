@@ -73,7 +73,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Session(command) => commands::session(&global, output, command).await?,
         Command::Log(command) => commands::log(&global, output, command).await?,
         Command::Tool(command) => return commands::tool(&global, output, command).await,
-        Command::Mcp(args) => commands::mcp(&global, output, args).await?,
+        Command::Mcp(args) => Box::pin(commands::mcp(&global, output, args)).await?,
         Command::Policy(command) => commands::policy(&global, output, command).await?,
         Command::CompileComponent => {}
         Command::Simulate(command) => commands::simulate(output, command)?,
