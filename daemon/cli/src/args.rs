@@ -157,7 +157,11 @@ pub(crate) enum Command {
     /// Stop the daemon: commits finish, speculation is squashed
     Shutdown,
     /// Print where the daemon listens
-    Socket,
+    Socket {
+        /// Start it if none answers, and return when it serves
+        #[arg(long)]
+        start: bool,
+    },
     /// Show what a workspace's file system can do, and whether a daemon answers
     Doctor {
         /// The workspace

@@ -79,7 +79,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Simulate(command) => commands::simulate(output, command)?,
         Command::Status => commands::status(&global, output).await?,
         Command::Shutdown => commands::shutdown(&global, output).await?,
-        Command::Socket => commands::socket(&global, output)?,
+        Command::Socket { start } => commands::socket(&global, output, start).await?,
         Command::Doctor { dir } => commands::doctor(&global, output, &dir).await?,
         interrupt => commands::interrupt(&global, output, interrupt).await?,
     }

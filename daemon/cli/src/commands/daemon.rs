@@ -174,7 +174,15 @@ pub(crate) async fn shutdown(global: &Global, output: Output) -> Result<(), Fail
 }
 
 /// `forerun socket`
-pub(crate) fn socket(global: &Global, output: Output) -> Result<(), Failure> {
-    output.line(&locations(global)?.endpoint.to_string());
+pub(crate) async fn socket(global: &Global, output: Output, start: bool) -> Result<(), Failure> {
+    let endpoint = locations(global)?.endpoint.to_string();
+    if start {
+        connect(global).await?;
+    }
+    if output.json {
+        output.value(&serde_json::json!({ "endpoint": endpoint }));
+    } else {
+        output.line(&endpoint);
+    }
     Ok(())
 }

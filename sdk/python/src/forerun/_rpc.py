@@ -1,0 +1,156 @@
+"""One connection to the daemon: calls and streams of the protocol, with their errors.
+
+Calls are made by name, with the messages' own classes, so that no stub is needed. The
+authority is `localhost`: grpcio's own choice for a Unix socket, its path, is none to the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from forerun._endpoint import check
+from forerun._wire import daemon_pb2
+from forerun.errors import ForerunError, ProtocolMismatchError, from_grpc, is_passing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+    Metadata = tuple[tuple[str, str | bytes], ...]
+
+Answer = TypeVar("Answer", bound=Message)
+
+PROTOCOL = (1, 0)
+"""The version of the protocol that this package speaks: major, minor."""
+MESSAGE_BYTES_MAX = 64 << 20
+"""Longest message that is read; stops a peer from filling memory."""
+_RECONNECT_WAIT = 0.1
+"""Seconds after a broken connection until a call is made again."""
+_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.default_authority", "localhost"),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Two connections to two daemons at one path, one after the other, are two.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def bearer(token: str | None) -> Metadata:
+    """Return the metadata for a token."""
+    return (("authorization", f"Bearer {token}"),) if token is not None else ()
+
+
+class Connection:
+    """A channel to the daemon, which connects when it is used, and again when it breaks."""
+
+    def __init__(self, socket: Path) -> None:
+        """Touches nothing yet. Raises `UnsafeSocketError` if the socket is not ours alone."""
+        check(socket)
+        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
+
+    async def close(self) -> None:
+        """Close it; what is under way fails."""
+        await self._channel.close()
+
+    async def call(
+        self,
+        method: str,
+        request: Message,
+        answer: type[Answer],
+        token: str | None = None,
+    ) -> Answer:
+        """Call `Service/Method`, once more after a broken connection.
+
+        So every request has to be safe to make twice, by its nature or an idempotency key.
+        Raises `ForerunError`.
+        """
+        try:
+            return await self._call_once(method, request, answer, token)
+        except ForerunError as error:
+            if not is_passing(error):
+                raise
+        await asyncio.sleep(_RECONNECT_WAIT)
+        return await self._call_once(method, request, answer, token)
+
+    async def _call_once(
+        self, method: str, request: Message, answer: type[Answer], token: str | None
+    ) -> Answer:
+        call = self._channel.unary_unary(
+            f"/forerun.v1.{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        try:
+            return await call(request, metadata=bearer(token))
+        except grpc.aio.AioRpcError as error:
+            raise from_grpc(error) from None
+
+    async def watch(
+        self, method: str, request: Message, answer: type[Answer], token: str
+    ) -> AsyncGenerator[Answer, None]:
+        """Give the answers of a streaming call. Raises `ForerunError` when it breaks."""
+        call = self._channel.unary_stream(
+            f"/forerun.v1.{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        stream = call(request, metadata=bearer(token))
+        try:
+            async for message in stream:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise from_grpc(error) from None
+        finally:
+            stream.cancel()
+
+    async def converse(
+        self,
+        method: str,
+        requests: AsyncIterator[Message],
+        answer: type[Answer],
+        token: str,
+    ) -> AsyncGenerator[Answer, None]:
+        """Give the answers to a stream of requests. Raises `ForerunError` when it breaks."""
+        call = self._channel.stream_stream(
+            f"/forerun.v1.{method}",
+            request_serializer=_serialize,
+            response_deserializer=answer.FromString,
+        )
+        stream = call(requests, metadata=bearer(token))
+        try:
+            async for message in stream:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise from_grpc(error) from None
+        finally:
+            stream.cancel()
+
+    async def status(self) -> daemon_pb2.DaemonServiceStatusResponse:
+        """Ask the daemon what it is. Raises `ProtocolMismatchError` if it is of another major."""
+        status = await self._call_once(
+            "DaemonService/Status",
+            daemon_pb2.DaemonServiceStatusRequest(),
+            daemon_pb2.DaemonServiceStatusResponse,
+            None,
+        )
+        require_protocol(status.protocol.major, status.protocol.minor)
+        return status
+
+
+def require_protocol(major: int, minor: int) -> None:
+    """Refuse a daemon of another major version. Raises `ProtocolMismatchError`."""
+    if major != PROTOCOL[0]:
+        ours = ".".join(map(str, PROTOCOL))
+        message = f"the daemon speaks protocol {major}.{minor}, this program speaks {ours}"
+        raise ProtocolMismatchError(message)
