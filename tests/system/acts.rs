@@ -142,6 +142,8 @@ async fn what_was_foreseen_is_done_already_and_what_was_not_leaves_no_trace() {
     let third = done(session.act(read("link")).await.expect("done"));
     assert_eq!(third.hit, Hit::Full, "{third:?}");
     assert!(third.hidden > Duration::ZERO);
+    // It was observed before anybody asked for it.
+    assert!(third.observation.text.contains("fn main"), "{third:?}");
     assert!(first.step < second.step && second.step < third.step);
     let found = manifest(&home.path("work"));
     assert!(found.contains_key("a.txt") && found.contains_key("b.txt"));

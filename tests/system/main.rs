@@ -4,6 +4,7 @@
 mod acts;
 mod approvals;
 mod bad_input;
+mod client_tools;
 mod equality;
 mod example;
 mod exec;

@@ -34,6 +34,7 @@ fn tools() -> Vec<ToolDescription> {
         deterministic: true,
         speculation: Speculation::Contained,
         component: Digest::of(name),
+        client: false,
     };
     ["write_file", "read_file", "grep", "delete"]
         .map(tool)

@@ -31,6 +31,8 @@ struct ExampleTool {
     read_only: bool,
     #[serde(default)]
     destructive: bool,
+    #[serde(default)]
+    client: bool,
 }
 
 /// One line of the table.
@@ -298,6 +300,7 @@ impl ExampleTool {
             deterministic: false,
             speculation: self.speculation,
             component: Digest::of(&self.name),
+            client: self.client,
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) fn tool(name: &str, input_schema: Value) -> ToolDescription {
         deterministic: true,
         speculation: Speculation::Contained,
         component: Digest::of(name),
+        client: false,
     }
 }
 

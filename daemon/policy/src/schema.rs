@@ -243,6 +243,7 @@ fn entities(tools: &[ToolDescription]) -> Vec<Entity> {
                 ("open_world", flag(tool.annotations.open_world)),
                 ("deterministic", flag(tool.deterministic)),
                 ("speculation", speculation),
+                ("client", flag(tool.client)),
             ],
         ));
     }

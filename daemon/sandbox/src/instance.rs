@@ -63,6 +63,7 @@ pub(crate) async fn run(
                     grant.process.stdin = Inbox::of(manifest.stdin(&arguments).into());
                     Call::Command(&program.pre)
                 }
+                Body::Client => return not_here(&tool.description.name, request.parent),
             };
             let executed = execute(machine, call, grant, &mut usage).await;
             let read_only = tool.description.annotations.read_only;
@@ -114,6 +115,12 @@ pub(crate) async fn exec(
 
 fn not_held(parent: SnapshotId) -> Done {
     let text = format!("the snapshot {parent} is not held any more");
+    let status = ObservationStatus::Stopped(LimitName::Internal);
+    Done::nothing(Observation::new(status, text), parent)
+}
+
+fn not_here(tool: &str, parent: SnapshotId) -> Done {
+    let text = format!("{tool} is executed by a client, and no sandbox can do it");
     let status = ObservationStatus::Stopped(LimitName::Internal);
     Done::nothing(Observation::new(status, text), parent)
 }

@@ -9,7 +9,7 @@ use crate::run::{Exec, Execution, Program, Run};
 use crate::toolbox::{self, LoadError, Loader, Toolbox};
 use crate::{instance, self_check};
 use forerun_snapshot::{Delta, OpenOptions, Snapshot, Workspace};
-use forerun_types::SnapshotId;
+use forerun_types::{SnapshotId, ToolDescription};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -129,6 +129,19 @@ impl Sandboxes {
         Ok(Sandboxes {
             shared: Arc::clone(&self.shared),
             toolbox: Arc::new(toolbox),
+        })
+    }
+
+    /// A handle that also knows tools that a client executes: their names are taken and
+    /// their arguments checked; running one here ends in an observation that says so.
+    ///
+    /// # Errors
+    /// If a tool's name is reserved, malformed or taken, or it has a text or a schema that no
+    /// tool may have.
+    pub fn with_client_tools(&self, tools: &[ToolDescription]) -> Result<Sandboxes, LoadError> {
+        Ok(Sandboxes {
+            shared: Arc::clone(&self.shared),
+            toolbox: Arc::new(self.toolbox.with_client(tools)?),
         })
     }
 

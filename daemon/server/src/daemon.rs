@@ -5,6 +5,7 @@
 //! let commits finish, squash speculation, end streams with a reason.
 
 use crate::auth::{self, Authority, OwnerKey, Tokens};
+use crate::client_tools::{self, ClientTools};
 use crate::config::Config;
 use crate::error::RequestError;
 use crate::policies::{Places, Policies};
@@ -17,6 +18,7 @@ use crate::session::{
 use crate::socket::{self, OwnPeers, SocketError};
 use forerun_journal::{CommitMode, Journal, JournalError, SessionRecord, SessionState};
 use forerun_policy::{PolicyError, PolicySet};
+use forerun_proto::conversions::ConversionError;
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
 use forerun_snapshot::{IntentState, OpenOptions, Timestamp, Workspace};
 use forerun_types::{Digest, EventKind, SessionId, Time, Undone};
@@ -105,6 +107,7 @@ pub(crate) struct Daemon {
     pub(crate) config: Config,
     pub(crate) log: Log,
     pub(crate) tools: Registry,
+    pub(crate) clients: ClientTools,
     pub(crate) owner_key: OwnerKey,
     pub(crate) started_at: SystemTime,
     sessions: Mutex<HashMap<SessionId, SessionHandle>>,
@@ -127,6 +130,8 @@ pub(crate) struct NewSession {
     pub(crate) seed: Option<u64>,
     pub(crate) clock_ns: Option<u64>,
     pub(crate) settings: SessionSettings,
+    /// The tools of clients that it has beside the daemon's.
+    pub(crate) registrations: Vec<String>,
 }
 
 /// What it gets.
@@ -169,6 +174,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
     let daemon = Arc::new(Daemon {
         log: Log::new(journal),
         tools,
+        clients: ClientTools::default(),
         owner_key,
         started_at: SystemTime::now(),
         sessions: Mutex::default(),
@@ -453,7 +459,13 @@ impl Daemon {
 
     fn prepare(&self, new: NewSession) -> Result<(Created, Context), RequestError> {
         let workspace = self.open_workspace(&new.workspace)?;
-        let sandboxes = self.sandboxes();
+        let registrations = self.clients.find(&new.registrations)?;
+        let mut sandboxes = self.sandboxes();
+        for registration in &registrations {
+            let with = sandboxes.with_client_tools(registration.tools());
+            sandboxes =
+                with.map_err(|error| ConversionError::new("registrations", error.to_string()))?;
+        }
         let policy = self
             .policies
             .set(&new.policy, sandboxes.toolbox(), Some(workspace.path()))?;
@@ -469,6 +481,7 @@ impl Daemon {
             policy,
             deadlines: self.config.settings.deadlines(),
             limits: new.settings.limits,
+            clients: client_tools::by_tool(&registrations),
         };
         Ok((
             Created {
@@ -674,13 +687,14 @@ async fn terminated() {
     }
 }
 
-fn random<const N: usize>() -> io::Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A lock that a panic elsewhere does not take from everybody.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while a map was held leaves the map whole: every use is one call.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -139,6 +139,7 @@ impl Daemon {
                 limits: setting.limits.clone(),
                 ..SessionSettings::default()
             },
+            registrations: Vec::new(),
         };
         let snapshot = match &workspace {
             Some(workspace) => workspace.snapshot(),

@@ -4,7 +4,8 @@
 //! - [`serve`] runs it. Everything that it needs comes in as a [`Config`]; this crate
 //!   reads no environment and prints nothing.
 //! - `session` has the actor that drives one plan, `exec` what a person runs without one;
-//!   `registry` has the tools that the user added, `policies` the policy sets;
+//!   `registry` has the tools that the user added, `client_tools` those that clients execute
+//!   themselves, `policies` the policy sets;
 //!   `services` is where wire types end;
 //!   `error` is the one place where an error becomes a gRPC status.
 //!
@@ -15,6 +16,7 @@
 //! - Nothing here writes to a workspace; that is the committer's, in `forerun-snapshot`.
 
 mod auth;
+mod client_tools;
 mod config;
 mod daemon;
 mod error;

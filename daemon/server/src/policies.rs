@@ -8,6 +8,7 @@
 //!   only forbid.
 //! - Never writes. Agents can not reach any of these files: `.forerun` is hidden from tools.
 
+use crate::daemon::locked;
 use forerun_policy::{Definition, Layer, LoadOptions, PolicyError, PolicySet};
 use forerun_sandbox::Toolbox;
 use forerun_types::Digest;
@@ -18,7 +19,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Of a set's directory: its policies, and its examples.
 const POLICY_FILE: &str = "policy.cedar";
@@ -29,7 +30,8 @@ const PROJECT_LAYER: &str = ".forerun/policy.cedar";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Most sets of the user; stops a directory that is something else.
 const OWN_SETS_MAX: usize = 100;
-/// Most loaded sets that are kept; stops projects' layers from filling the memory.
+/// Most loaded sets that are kept; stops projects' layers, and the tools of clients, from
+/// filling the memory.
 const LOADED_MAX: usize = 64;
 
 /// Where policies are.
@@ -117,7 +119,6 @@ impl Policies {
         let mut loaded = locked(&self.loaded);
         // A reload in between must not bring back what it replaced.
         if Arc::ptr_eq(&sources, &self.sources()) {
-            loaded.retain(|(_, tools, _), _| *tools == toolbox.digest());
             if loaded.len() >= LOADED_MAX {
                 loaded.clear();
             }
@@ -321,11 +322,6 @@ fn unreadable(path: &Path, reason: String) -> PolicyError {
         path: path.display().to_string(),
         reason,
     }
-}
-
-/// A lock that a panic elsewhere does not take from everybody.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

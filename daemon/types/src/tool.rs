@@ -24,8 +24,11 @@ pub struct ToolDescription {
     pub deterministic: bool,
     /// Whether and how it may run before its verdict.
     pub speculation: Speculation,
-    /// Digest of the component that implements it.
+    /// Digest of the component that implements it; of its description, if a client does.
     pub component: Digest,
+    /// Whether a program of the owner's executes it, outside of every sandbox.
+    #[serde(default)]
+    pub client: bool,
 }
 
 /// Hints of a tool about itself. Each guards another hazard. `read_only` is enforced,

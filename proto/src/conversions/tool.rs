@@ -40,6 +40,7 @@ impl From<ToolDescription> for v1::ToolDescription {
             deterministic: tool.deterministic,
             speculation: v1::Speculation::from(tool.speculation).into(),
             component: tool.component.to_string(),
+            client: tool.client,
         }
     }
 }
@@ -60,6 +61,7 @@ impl TryFrom<v1::ToolDescription> for ToolDescription {
             deterministic: tool.deterministic,
             speculation: enumeration::<v1::Speculation, _>("speculation", tool.speculation)?,
             component: text("component", &tool.component)?,
+            client: tool.client,
         })
     }
 }
@@ -111,6 +113,7 @@ mod tests {
             deterministic: true,
             speculation,
             component: Digest::of("component"),
+            client: false,
         }
     }
 

@@ -26,7 +26,7 @@ def as_function(tool: forerun.Tool) -> Message:
     return {"type": "function", "function": function}
 
 
-async def loop(session: forerun.Session, tools: tuple[forerun.Tool, ...], model: Model) -> str:
+async def loop(session: forerun.Acting, tools: tuple[forerun.Tool, ...], model: Model) -> str:
     """Ask the model until it calls no more tools; return what it says."""
     messages: list[Message] = [{"role": "user", "content": "Say hello in hello.txt."}]
     functions = [as_function(tool) for tool in tools]
@@ -41,7 +41,12 @@ async def loop(session: forerun.Session, tools: tuple[forerun.Tool, ...], model:
             action = forerun.Action(function["name"], json.loads(function["arguments"]))
             # The call's id as key: a loop that is started again does nothing twice.
             act = await session.act(action, key=call["id"])
-            said = "\n".join([act.observation.text, *act.notices])
+            while isinstance(act.outcome, forerun.Pending):
+                print("waits for you:", act.outcome.reason)
+                act = await session.act_result(act.key)
+            said = "\n".join([*act.notices, act.observation.text])
+            if act.outcome.instead is not None:
+                said = f"The user did this instead: {act.outcome.instead}\n{said}"
             messages.append({"role": "tool", "tool_call_id": call["id"], "content": said})
 
 

@@ -41,6 +41,9 @@ async def main(workspace: str) -> None:
                     print(step, source, action.tool, "as proposed" if matched else "corrected")
                 case events.Committed(step=step, changed=changed):
                     print(step, "committed", *(change.path for change in changed))
+                case events.Stalled(reason=reason, hint=hint):
+                    print("waits for you:", reason, hint)
+                    await session.stop()
                 case events.Ended(answer=answer):
                     print("answer:", answer)
         for undone in await session.undo():

@@ -38,6 +38,7 @@ class Proxy:
         self.target = target
         self.socket = socket
         self.connections = 0
+        self.delay = 0.0
         self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self) -> asyncio.Server:
@@ -50,6 +51,7 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        await asyncio.sleep(self.delay)
         there, back = await asyncio.open_unix_connection(self.target)
         self._writers += [writer, back]
         await asyncio.gather(_pass(reader, back), _pass(there, writer))

@@ -271,3 +271,100 @@ async def test_a_token_of_a_role_is_no_owners(daemon: Forerun, workspace: Path) 
             await stranger.pause()
         assert refused.value.code == "TOKEN_NOT_ALLOWED"
         assert session.tokens.owner not in repr(session.tokens)
+
+
+async def test_a_daemon_that_is_busy_is_waited_for(proxy: Proxy) -> None:
+    proxy.delay = 0.5
+    async with forerun.connect(f"unix://{proxy.socket}", spawn=False) as far:
+        assert (await far.status()).pid > 0
+
+
+async def test_no_failure_of_an_agent_is_kept_from_the_daemon(
+    daemon: Forerun, workspace: Path
+) -> None:
+    async def cancelled_inside() -> None:
+        inner = asyncio.create_task(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    failures = iter([forerun.RateLimitedError("later", 0.01), None, OSError("half \ud800")])
+
+    async def target(request: Request) -> Action:
+        request.progress(-1)
+        failure = next(failures)
+        if failure is None:
+            await cancelled_inside()
+            return PLAN[0]
+        raise failure
+
+    reasons: list[str] = []
+    async with daemon.session(workspace, target=target) as session:
+        async with asyncio.timeout(30):
+            async for event in session.watch(forerun.View.TRACE):
+                match event:
+                    case events.CallEnded(reason=reason):
+                        reasons.append(reason)
+                    case events.Stalled():
+                        await session.stop()
+        with pytest.raises(forerun.RefusedError):
+            await session.pause()
+    assert [word in " ".join(reasons) for word in ("later", "cancelled", "OSError: half ?")] == [
+        True
+    ] * 3
+    assert forerun.RateLimitedError("no header").retry_after > 0
+    assert forerun.RateLimitedError("odd", float("inf")).retry_after < 60
+
+
+async def test_an_agent_may_say_anything_of_itself(daemon: Forerun, workspace: Path) -> None:
+    class Own:
+        model = PLAN[0]
+        capacity = 1 << 40
+
+        async def propose(self, request: Request) -> Action:
+            return PLAN[request.step]
+
+    async with daemon.session(workspace, target=Own()) as session:
+        assert (await session.wait()).answer == "done"
+    with pytest.raises(TypeError, match="no agent"):
+        await daemon.session(workspace, target=Own)  # type: ignore[arg-type]
+
+
+async def test_to_wait_ends_where_the_owner_is_waited_for(daemon: Forerun, workspace: Path) -> None:
+    async def fails(_request: Request) -> Action:
+        msg = "no idea"
+        raise forerun.AgentError(msg)
+
+    async with daemon.session(workspace, target=fails) as session:
+        async with asyncio.timeout(30):
+            with pytest.raises(forerun.StalledError, match="no idea"):
+                await session.wait()
+
+
+async def test_what_is_under_way_ends_with_the_connection(daemon: Forerun, workspace: Path) -> None:
+    endpoint = (await daemon.status()).endpoint
+    far = await forerun.connect(endpoint, spawn=False)
+    session = await far.session(workspace)
+    waiting = asyncio.create_task(session.act(Action.ask_user("which?")))
+    watching = asyncio.create_task(all_of(session))
+    await asyncio.sleep(0.3)
+    await far.close()
+    for task in (waiting, watching):
+        with pytest.raises(forerun.errors.ClosedError):
+            await task
+    with pytest.raises(forerun.errors.ClosedError):
+        await far.status()
+    await daemon.existing(session.id).close()
+
+
+async def test_what_can_not_be_said_is_no_raw_error(daemon: Forerun, workspace: Path) -> None:
+    async with daemon.session(workspace) as session:
+        for wrong in (
+            session.claim(-1),
+            session.undo(-1),
+            session.act(Action("\ud800")),
+            session.act(PLAN[0], owner_wait=-1),
+        ):
+            with pytest.raises(forerun.errors.ArgumentError):
+                await wrong
+        with pytest.raises(forerun.errors.ArgumentError):
+            _ = [event async for event in session.watch(after=-1)]

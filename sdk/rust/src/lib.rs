@@ -34,6 +34,7 @@ mod error;
 mod exec;
 mod info;
 pub mod model;
+mod offer;
 mod open;
 mod policies;
 pub mod script;
@@ -53,6 +54,7 @@ pub use info::{
     Approval, AttachedAgent, CommitMode, Counts, Finish, Finished, SessionInfo, SessionState,
     Timings, Window,
 };
+pub use offer::{Offer, OfferedTool, ToolCall};
 pub use open::SessionBuilder;
 pub use policies::{
     CheckedPolicy, Explained, PolicyExample, PolicyOrigin, PolicyProblem, PolicyQuestion,

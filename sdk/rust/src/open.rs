@@ -3,6 +3,7 @@
 use crate::client::{Forerun, authorized, bearer, draw_key, idempotent};
 use crate::error::{Error, Result};
 use crate::info::{CommitMode, Window};
+use crate::offer::Offer;
 use crate::session::{Session, Tokens};
 use forerun_proto::v1;
 use forerun_types::Limits;
@@ -109,6 +110,15 @@ impl SessionBuilder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> SessionBuilder {
         self.request.limits = Some(limits.into());
+        self
+    }
+
+    /// Tools that this program executes itself, beside the daemon's. May be said more than
+    /// once.
+    #[must_use]
+    pub fn tools(mut self, offer: &Offer) -> SessionBuilder {
+        let registration = offer.registration().to_owned();
+        self.request.registrations.push(registration);
         self
     }
 

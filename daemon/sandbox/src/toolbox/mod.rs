@@ -56,6 +56,8 @@ pub(crate) enum Body {
     Component(Arc<Lazy>),
     /// A program, and how a call becomes its arguments.
     Command(Program, Box<Manifest>),
+    /// Nothing here: a client executes it.
+    Client,
 }
 
 /// Why a component's tools could not be added.
@@ -141,7 +143,7 @@ impl Toolbox {
     pub(crate) fn component(&self, name: &str) -> Option<Arc<Lazy>> {
         match &self.tools.get(name)?.body {
             Body::Component(component) => Some(Arc::clone(component)),
-            Body::Command(..) => None,
+            Body::Command(..) | Body::Client => None,
         }
     }
 
@@ -163,6 +165,14 @@ impl Toolbox {
             invalid(format!("the arguments of {name} are not valid: {problems}"))
         })?;
         Ok(Arc::clone(tool))
+    }
+
+    /// These and tools that a client executes: known, checked and described as all are, but
+    /// never run here.
+    pub(crate) fn with_client(&self, tools: &[ToolDescription]) -> Result<Toolbox, LoadError> {
+        let tools = tools.iter().cloned();
+        let tools = tools.map(|tool| Tool::new(tool, Body::Client));
+        self.with(tools.collect::<Result<_, _>>()?)
     }
 
     fn with(&self, tools: Vec<Tool>) -> Result<Toolbox, LoadError> {
@@ -287,6 +297,7 @@ impl Loader<'_> {
                 manifest::Speculation::Pure => Speculation::Pure,
             },
             component: digest,
+            client: false,
         };
         let body = Body::Command(program, Box::new(parsed));
         toolbox.with(vec![Tool::new(description, body)?])
@@ -367,6 +378,7 @@ fn of_shipped(tool: forerun_tools::Description, component: Digest) -> ToolDescri
             Shipped::Pure => Speculation::Pure,
         },
         component,
+        client: false,
     }
 }
 
@@ -403,6 +415,7 @@ fn describe(tool: wit::Tool, component: Digest, body: &Arc<Lazy>) -> Result<Tool
             wit::Speculation::Pure => Speculation::Pure,
         },
         component,
+        client: false,
     };
     Tool::new(description, Body::Component(Arc::clone(body)))
 }

@@ -5,6 +5,7 @@ mod action;
 mod agent;
 mod daemon;
 mod policy;
+mod register;
 mod session;
 mod tool;
 

@@ -367,6 +367,7 @@ impl Sessions {
                     .map_or(settings.max_steps, |max| max.clamp(1, settings.max_steps)),
                 limits: conversions::limits_over(&settings.limits, request.limits),
             },
+            registrations: request.registrations,
         })
     }
 }

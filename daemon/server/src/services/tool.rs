@@ -1,5 +1,5 @@
-//! Tools: listed, added, removed, called; and programs that a person runs, one stream
-//! each, from the component to the exit code.
+//! Tools: listed, added, removed, called, offered by clients (`register`); and programs that a
+//! person runs, one stream each, from the component to the exit code.
 
 use super::blocking;
 use crate::daemon::Daemon;
@@ -44,6 +44,7 @@ type Reply<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl ToolService for Tools {
     type ExecStream = ReceiverStream<Answer>;
+    type RegisterStream = super::register::Responses;
 
     async fn list(
         &self,
@@ -138,6 +139,16 @@ impl ToolService for Tools {
             observation: Some(ended.observation.into()),
             changed: ended.changed.into_iter().map(Into::into).collect(),
         }))
+    }
+
+    async fn register(
+        &self,
+        request: Request<Streaming<v1::ToolServiceRegisterRequest>>,
+    ) -> Reply<Self::RegisterStream> {
+        self.0
+            .authorize_user(request.metadata(), "offer tools of its own")?;
+        let responses = super::register::serve(Arc::clone(&self.0), request.into_inner());
+        Ok(Response::new(responses))
     }
 
     async fn exec(

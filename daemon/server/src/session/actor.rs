@@ -15,6 +15,7 @@ use super::{
     FromAgent, InterruptError, Interruption, Message, SESSION_QUEUE_MAX, SessionHandle, Settler,
     StreamId, UserInterrupt, View, Welcome,
 };
+use crate::client_tools::Registration;
 use crate::session::Deadlines;
 use forerun_journal::{CommitMode, SessionRecord};
 use forerun_planner::{Candidate, Failure, Input, Interrupt, Outcome, Planner, Window};
@@ -27,6 +28,7 @@ use forerun_types::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -44,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) policy: PolicySet,
     pub(crate) deadlines: Deadlines,
     pub(crate) limits: Limits,
+    /// Who executes the tools that no sandbox does.
+    pub(crate) clients: BTreeMap<String, Arc<Registration>>,
 }
 
 /// What is set when a session is created, beside what the journal knows of every session.
@@ -128,8 +132,10 @@ pub(super) struct Running {
     pub(super) base: Option<SnapshotId>,
     pub(super) source: Source,
     pub(super) speculative: bool,
-    /// None for what is not done by a sandbox.
+    /// None for what is done neither by a sandbox nor by a client.
     pub(super) task: Option<AbortHandle>,
+    /// How long a client took.
+    pub(super) elapsed: Duration,
 }
 
 /// Starts the session's task. It ends with its plan; `on_end` runs then.
@@ -265,6 +271,9 @@ impl Actor {
             Message::Detached(stream) => self.detached(stream),
             Message::FromAgent(stream, call, said) => self.hear(stream, call, said),
             Message::Executed(execution, done) => self.executed(execution, *done),
+            Message::ClientAnswered(execution, answer, elapsed) => {
+                self.client_answered(execution, answer, elapsed);
+            }
             Message::Retired(node, step, retirement) => self.retired(node, step, retirement),
             Message::Undone(undone) => self.event(EventKind::Undone(undone)),
             Message::WentBack(went_back) => self.went_back(went_back),

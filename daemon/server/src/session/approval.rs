@@ -184,7 +184,7 @@ impl Actor {
         let refused = match end {
             ApprovalEnd::Allowed | ApprovalEnd::AllowedForSession => {
                 return match open.subject {
-                    Subject::Call(launch) => self.start_sandbox(*launch),
+                    Subject::Call(launch) => self.start(*launch),
                     Subject::Commit { node, step } => self.retirements.push(Retiring {
                         node,
                         step,

@@ -64,8 +64,8 @@ pub(super) struct Caller {
     /// In the order in which they came; only the first can have had its turn.
     open: VecDeque<Act>,
     remembered: VecDeque<(String, Action, ActReply)>,
-    /// When the executions of nodes that are not verified yet began and ended.
-    executions: BTreeMap<NodeId, (Time, Option<Time>)>,
+    /// The executions of nodes that are not verified yet.
+    executions: BTreeMap<NodeId, Execution>,
     notices: VecDeque<String>,
 }
 
@@ -75,6 +75,13 @@ struct Act {
     waiters: Vec<oneshot::Sender<ActReply>>,
     /// The step that it is, once it had its turn.
     turn: Option<Turn>,
+}
+
+/// An execution, which may be over, and observed, before its act is asked for.
+struct Execution {
+    began: Time,
+    end: Option<Time>,
+    observation: Option<Observation>,
 }
 
 /// What is known of the step of an act.
@@ -106,6 +113,17 @@ impl Turn {
             instead: None,
             verified: false,
         }
+    }
+
+    /// An execution that was begun before the act was asked for is its step's.
+    fn foreseen(&mut self, execution: &Execution) {
+        let end = execution.end.filter(|end| *end <= self.at);
+        self.hit = match end {
+            Some(_) => Hit::Full,
+            None if execution.began <= self.at => Hit::Joined,
+            None => Hit::None,
+        };
+        self.hidden = end.unwrap_or(self.at) - execution.began.min(self.at);
     }
 
     /// What the caller is told.
@@ -193,11 +211,16 @@ impl Caller {
         let at = event.at;
         match &event.kind {
             EventKind::ExecutionStarted { node, .. } => {
-                self.executions.insert(*node, (at, None));
+                let execution = Execution {
+                    began: at,
+                    end: None,
+                    observation: None,
+                };
+                self.executions.insert(*node, execution);
             }
             EventKind::ExecutionFinished { node, .. } => {
-                if let Some((_, end)) = self.executions.get_mut(node) {
-                    *end = Some(at);
+                if let Some(execution) = self.executions.get_mut(node) {
+                    execution.end = Some(at);
                 }
             }
             EventKind::NotExecuted { node, .. } | EventKind::Squashed { node, .. } => {
@@ -206,19 +229,24 @@ impl Caller {
             EventKind::Answer {
                 step,
                 node,
-                source: Source::Target,
-                matched: true,
+                source,
+                matched,
                 ..
             } => {
-                let execution = self.executions.get(node).copied();
-                if let (Some(turn), Some((began, end))) = (self.turn(*step), execution) {
-                    let end = end.filter(|end| *end <= turn.at);
-                    turn.hit = match end {
-                        Some(_) => Hit::Full,
-                        None if began <= turn.at => Hit::Joined,
-                        None => Hit::None,
-                    };
-                    turn.hidden = end.unwrap_or(turn.at) - began.min(turn.at);
+                let turn = self
+                    .open
+                    .front_mut()
+                    .filter(|act| act.is_at(*step))
+                    .and_then(|act| act.turn.as_mut());
+                if let Some(turn) = turn {
+                    let execution = self.executions.get(node);
+                    turn.observation = execution.and_then(|known| known.observation.clone());
+                    if let Some(known) = execution
+                        && *source == Source::Target
+                        && *matched
+                    {
+                        turn.foreseen(known);
+                    }
                 }
             }
             EventKind::Decided {
@@ -236,8 +264,13 @@ impl Caller {
                 None => self.notice(format!("the session's owner did step {step}: {action}")),
             },
             EventKind::Observed {
-                step, observation, ..
+                step,
+                node,
+                observation,
             } => {
+                if let Some(execution) = self.executions.get_mut(node) {
+                    execution.observation = Some(observation.clone());
+                }
                 if let Some(turn) = self.turn(*step) {
                     turn.observation = Some(observation.clone());
                 }

@@ -1,5 +1,5 @@
 //! Launches one action: policy decides it, then a sandbox runs it on a branch of its
-//! parent's snapshot.
+//! parent's snapshot, or the client whose tool it is.
 //!
 //! What policy holds, or asks for, while the action is unverified waits for the verdict,
 //! and then for the owner, if they are to be asked; what policy would refuse the target
@@ -9,6 +9,7 @@ use super::Message;
 use super::actor::{Actor, Running};
 use super::approval::Subject;
 use super::trajectory::NodeResult;
+use crate::client_tools::{ClientCall, Registration};
 use forerun_journal::CommitMode;
 use forerun_planner::{Input, Outcome};
 use forerun_policy::{CallRequest, Counters, Decision, Outcome as PolicyOutcome};
@@ -17,7 +18,8 @@ use forerun_types::{
     Action, ActionKind, CanonicalJson, Digest, Entry, EventKind, ExecutionId, NodeId, Observation,
     ObservationStatus, PrefixId, SnapshotId, Source, Speculation, StepIndex,
 };
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// One launch.
 pub(super) struct Launch {
@@ -50,6 +52,7 @@ impl Actor {
                 source: launch.source,
                 speculative,
                 task: None,
+                elapsed: Duration::ZERO,
             },
         );
         self.event(EventKind::ExecutionStarted {
@@ -110,7 +113,7 @@ impl Actor {
             reason: decision.reason.clone(),
         });
         match decision.outcome {
-            PolicyOutcome::Run => self.start_sandbox(launch),
+            PolicyOutcome::Run => self.start(launch),
             _ if launch.speculative => {
                 let verified = self.decide_call(&launch, Source::Target, false);
                 if verified.outcome == PolicyOutcome::Deny {
@@ -148,7 +151,59 @@ impl Actor {
         parent.map_or(self.head_written, |result| result.written)
     }
 
-    pub(super) fn start_sandbox(&mut self, launch: Launch) {
+    /// Starts what policy, or the owner, has allowed.
+    pub(super) fn start(&mut self, launch: Launch) {
+        match self.context.clients.get(&launch.action.tool) {
+            Some(client) => self.ask_client(&Arc::clone(client), launch),
+            None => self.start_sandbox(launch),
+        }
+    }
+
+    /// Has a client execute its tool. What it does is done: nothing holds it up or takes it
+    /// back, which is why policy says when it may be asked.
+    fn ask_client(&mut self, client: &Arc<Registration>, launch: Launch) {
+        let execution = launch.execution;
+        let call = ClientCall {
+            session: self.record.id.clone(),
+            step: launch.step,
+            action: launch.action,
+            speculative: launch.speculative,
+        };
+        let (client, messages) = (Arc::clone(client), self.messages.clone());
+        let task = tokio::spawn(async move {
+            let started = Instant::now();
+            let answer = client.call(call).await;
+            if let Some(messages) = messages.upgrade() {
+                let answered = Message::ClientAnswered(execution, answer, started.elapsed());
+                let _ = messages.send(answered).await;
+            }
+        });
+        if let Some(running) = self.executions.get_mut(&execution) {
+            running.task = Some(task.abort_handle());
+        }
+    }
+
+    /// A client answered, or went away.
+    pub(super) fn client_answered(
+        &mut self,
+        execution: ExecutionId,
+        answer: Result<Observation, String>,
+        elapsed: Duration,
+    ) {
+        let Some(running) = self.executions.get_mut(&execution) else {
+            // It was stopped, and answered at the same time.
+            return;
+        };
+        running.elapsed = elapsed;
+        let observation = match answer {
+            Ok(observation) => observation,
+            Err(reason) if running.speculative => return self.not_executed(execution, reason),
+            Err(reason) => Observation::new(ObservationStatus::ToolError, reason),
+        };
+        self.complete_without_sandbox(execution, observation);
+    }
+
+    fn start_sandbox(&mut self, launch: Launch) {
         let Some(parent) = self.parent_snapshot(launch.parent, launch.node) else {
             tracing::error!(node = %launch.node, "the parent of a launched node has no snapshot");
             let outcome = Outcome::Failed {
@@ -309,7 +364,7 @@ impl Actor {
                     self.context.sandboxes.reopen(parent, snapshot)?,
                     none,
                     none,
-                    0,
+                    micros(running.elapsed),
                 )
             }
         };
@@ -384,6 +439,10 @@ fn not_json(action: &Action) -> Option<Observation> {
 fn denial(decision: &Decision) -> Observation {
     let text = format!("{}: {}", decision.code, decision.reason);
     Observation::new(ObservationStatus::Denied, text)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -38,8 +38,8 @@ use forerun_policy::Decision;
 use forerun_sandbox::{Done, Toolbox};
 use forerun_snapshot::FileDiff;
 use forerun_types::{
-    Action, ApprovalId, CallId, CommitId, ExecutionId, NodeId, PathChange, Role, StepIndex, Undone,
-    Usage,
+    Action, ApprovalId, CallId, CommitId, ExecutionId, NodeId, Observation, PathChange, Role,
+    StepIndex, Undone, Usage,
 };
 use std::fmt;
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub(crate) enum Message {
     FromAgent(StreamId, CallId, FromAgent),
     /// A sandbox finished an action.
     Executed(ExecutionId, Box<Done>),
+    /// A client executed its tool, or there is no answer and this is why.
+    ClientAnswered(ExecutionId, Result<Observation, String>, Duration),
     /// A step was committed or journaled, or could not be.
     Retired(NodeId, StepIndex, Retirement),
     /// A commit was taken back.

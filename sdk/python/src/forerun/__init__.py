@@ -25,9 +25,10 @@ from forerun.agents import (
     agent,
 )
 from forerun.daemon import Forerun, connect
-from forerun.errors import ForerunError, RefusedError
+from forerun.errors import ForerunError, RefusedError, StalledError
 from forerun.events import Event
-from forerun.session import Session, TakenBack, Tokens
+from forerun.session import Acting, Session, TakenBack, Tokens
+from forerun.tools import ClientTool, tool
 from forerun.values import (
     Act,
     Action,
@@ -59,12 +60,14 @@ from forerun.values import (
 
 __all__ = [
     "Act",
+    "Acting",
     "Action",
     "Agent",
     "AgentError",
     "Attachment",
     "Candidate",
     "ChangeKind",
+    "ClientTool",
     "CommitMode",
     "DaemonStatus",
     "Done",
@@ -88,6 +91,7 @@ __all__ = [
     "Session",
     "SessionInfo",
     "SessionState",
+    "StalledError",
     "Step",
     "Suggestion",
     "TakenBack",
@@ -103,4 +107,5 @@ __all__ = [
     "errors",
     "events",
     "sync",
+    "tool",
 ]

@@ -27,7 +27,13 @@ from forerun.agents import (
     TransientError,
     candidates,
 )
-from forerun.errors import ForerunError, InvalidMessageError, UnreachableError, is_passing
+from forerun.errors import (
+    ArgumentError,
+    ForerunError,
+    InvalidMessageError,
+    UnreachableError,
+    is_passing,
+)
 from forerun.values import Action, Observation, Role, Step, Suggestion, Tool, Usage
 
 if TYPE_CHECKING:
@@ -48,10 +54,14 @@ DETACH_TIMEOUT = 2.0
 """Seconds for which a stream that we close waits for the daemon to see it."""
 HEARTBEAT_MIN, HEARTBEAT_MAX = 0.05, 60.0
 """Bounds of the heartbeat that the daemon asks for, in seconds."""
+CAPACITY_MAX = 1_000
+"""Most calls at once that are asked for; the daemon takes fewer."""
 PREFIXES_MAX = 4_096
 """Prefixes that are remembered; a call that builds on an older one asks for the whole."""
 ANSWERS_KEPT_MAX = 256
 """Answers that are kept in case they did not arrive."""
+TOKENS_MAX = 1 << 40
+"""More than any answer has."""
 PROGRESS_EVERY = 1.0
 """Least seconds between two reports of one call's progress."""
 
@@ -70,9 +80,18 @@ class _Prefix:
 
 @dataclass(eq=False)
 class _Call:
-    task: asyncio.Task[None]
+    report_every: float
+    """Least seconds between two reports of its progress."""
+    task: asyncio.Task[None] | None = None
+    cancelled: bool = False
+    """Whether its answer is not wanted any more."""
     output_tokens: int = 0
     reported: float = 0.0
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self.task is not None:
+            self.task.cancel()
 
 
 class Attachment:
@@ -135,8 +154,8 @@ async def attach(  # noqa: PLR0913
         role,
         agent,
         agent_id=agent_id or f"{role}-{secrets.token_hex(6)}",
-        model=getattr(agent, "model", "") if model is None else model,
-        capacity=max(1, getattr(agent, "capacity", CAPACITY) if capacity is None else capacity),
+        model=str(getattr(agent, "model", "") if model is None else model),
+        capacity=min(max(1, _capacity(agent) if capacity is None else capacity), CAPACITY_MAX),
     )
     welcomed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(worker.run(welcomed), name=f"forerun-{worker.agent_id}")
@@ -146,6 +165,12 @@ async def attach(  # noqa: PLR0913
         task.cancel()
         raise
     return Attachment(worker, task)
+
+
+def _capacity(agent: Agent) -> int:
+    """Return how many calls the agent says that it takes at once."""
+    said = getattr(agent, "capacity", CAPACITY)
+    return said if isinstance(said, int) else CAPACITY
 
 
 class _ClosingError(Exception):
@@ -184,11 +209,12 @@ class _Worker:
         self._taken = False
         """Whether the daemon has welcomed the agent on this stream."""
         self._leaving = False
+        self._failing: float | None = None
+        """Since when no stream was welcomed."""
+        self._wait = _WAIT_MIN
 
     async def run(self, welcomed: asyncio.Future[None]) -> str:
         """Serve streams until the session needs no more answers; return why."""
-        failing: float | None = None
-        wait = _WAIT_MIN
         try:
             while True:
                 self._taken = False
@@ -199,29 +225,37 @@ class _Worker:
                 except ForerunError as error:
                     if self._leaving:
                         return "detached"
-                    if not welcomed.done():
-                        welcomed.set_exception(error)
-                        return "refused"
-                    now = time.monotonic()
-                    if failing is None or self._taken:
-                        failing, wait = now, _WAIT_MIN
-                    if not is_passing(error) or now - failing > REATTACH_FOR:
-                        raise
-                    _LOG.debug("%s attaches again: %s", self.agent_id, error)
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, _WAIT_MAX)
+                    await self._rest_after(error, welcomed)
+        except Exception as error:
+            if welcomed.done():
+                _LOG.error("the %s agent %s is gone: %s", self.role, self.agent_id, error)
+                raise
+            welcomed.set_exception(error)
+            return "refused"
         finally:
             for call in self._calls.values():
-                call.task.cancel()
+                call.cancel()
             if not welcomed.done():
                 welcomed.cancel()
+
+    async def _rest_after(self, error: ForerunError, welcomed: asyncio.Future[None]) -> None:
+        """Pause before another stream is opened. Raises the error if none is to be."""
+        now = time.monotonic()
+        if self._failing is None or self._taken:
+            self._failing, self._wait = now, _WAIT_MIN
+        late = now - self._failing > REATTACH_FOR
+        if late or not welcomed.done() or not is_passing(error):
+            raise error
+        _LOG.debug("%s attaches again: %s", self.agent_id, error)
+        await asyncio.sleep(self._wait)
+        self._wait = min(2 * self._wait, _WAIT_MAX)
 
     def leave(self) -> None:
         """Say that every call has failed, and close our side of the stream."""
         self._leaving = True
         for call, running in list(self._calls.items()):
             self._send(self._failed(call, TransientError("the agent left")))
-            running.task.cancel()
+            running.cancel()
         self._outgoing.put_nowait(None)
 
     async def _serve(self, welcomed: asyncio.Future[None]) -> None:
@@ -235,7 +269,7 @@ class _Worker:
             roles=[agent_pb2.RoleCapacity(role=_ROLES[self.role], capacity=self._capacity)],
             open_calls=[*self._calls, *self._answers],
         )
-        self._send(agent_pb2.AgentServiceAttachRequest(hello=hello))
+        outgoing.put_nowait(agent_pb2.AgentServiceAttachRequest(hello=hello))
         stream = self._connection.converse(
             "AgentService/Attach",
             _drain(outgoing),
@@ -254,8 +288,8 @@ class _Worker:
                     except StopAsyncIteration:
                         raise UnreachableError("the daemon ended the stream") from None  # noqa: EM101, TRY003
                     if message.HasField("welcome"):
-                        heartbeat = self._welcome(message.welcome)
                         self._taken = True
+                        heartbeat = self._welcome(message.welcome)
                         silence = 3 * heartbeat
                         beat = beat or asyncio.create_task(self._beat(heartbeat))
                         if not welcomed.done():
@@ -289,7 +323,7 @@ class _Worker:
         self._tools_digest = welcome.tools.digest
         wanted = set(welcome.open_calls)
         for call in set(self._calls) - wanted:
-            self._calls[call].task.cancel()
+            self._calls[call].cancel()
         for call in set(self._answers) - wanted:
             del self._answers[call]
         for answer in self._answers.values():
@@ -313,11 +347,16 @@ class _Worker:
         if generate.tools_digest != self._tools_digest:
             self._fail(call, "the call is about other tools than those of the welcome")
             return
-        prefix = self._resolve(generate)
+        try:
+            prefix = self._resolve(generate)
+        except InvalidMessageError as error:
+            self._fail(call, str(error))
+            return
         if prefix is None:
             rebase = agent_pb2.Rebase(call=call)
             self._send(agent_pb2.AgentServiceAttachRequest(rebase=rebase))
             return
+        loop = asyncio.get_running_loop()
         request = Request(
             task=prefix.task,
             instructions=prefix.instructions,
@@ -328,11 +367,16 @@ class _Worker:
             prefix=generate.prefix,
             priority=generate.priority,
             deadline=generate.deadline_ms / 1_000 if generate.deadline_ms else None,
-            progress=lambda tokens: self._progress(call, tokens),
+            # Agents call it from threads, too.
+            progress=lambda tokens: loop.call_soon_threadsafe(self._progress, call, tokens),
         )
-        every = min(PROGRESS_EVERY, generate.idle_deadline_ms / 4_000 or PROGRESS_EVERY)
-        task = asyncio.create_task(self._answer(call, request), name=f"forerun-{call}")
-        self._calls[call] = _Call(task, reported=time.monotonic() - every)
+        idle = generate.idle_deadline_ms / 4_000
+        running = _Call(report_every=min(PROGRESS_EVERY, idle or PROGRESS_EVERY))
+        # First: a task may be done before it is returned.
+        self._calls[call] = running
+        running.task = asyncio.create_task(
+            self._answer(call, request, running), name=f"forerun-{call}"
+        )
 
     def _resolve(self, generate: agent_pb2.Generate) -> _Prefix | None:
         """Return the prefix of a call; `None` if it builds on one that is not known."""
@@ -347,15 +391,18 @@ class _Worker:
             self._prefixes.popitem(last=False)
         return prefix
 
-    async def _answer(self, call: str, request: Request) -> None:
+    async def _answer(self, call: str, request: Request, running: _Call) -> None:
         """Have the agent answer, and end the call with one message, however that ends."""
         try:
             message = self._generated(call, await self._agent.propose(request), request.width)
         except asyncio.CancelledError:
-            usage = self._spent(call)
-            message = agent_pb2.AgentServiceAttachRequest(
-                cancelled=agent_pb2.Cancelled(call=call, usage=usage)
-            )
+            if running.cancelled:
+                usage = self._spent(call)
+                message = agent_pb2.AgentServiceAttachRequest(
+                    cancelled=agent_pb2.Cancelled(call=call, usage=usage)
+                )
+            else:
+                message = self._failed(call, TransientError("something in it was cancelled"))
         except AgentError as error:
             message = self._failed(call, error)
         except Exception as error:  # noqa: BLE001 - whatever it was, the daemon is told
@@ -387,7 +434,8 @@ class _Worker:
         failed = agent_pb2.Failed(
             call=call,
             kind=agent_pb2.FAILURE_KIND_PERMANENT,
-            reason=str(error) or type(error).__name__,
+            # What no text can have, such as half of a surrogate pair, can not be sent.
+            reason=(str(error) or type(error).__name__).encode("utf-8", "replace").decode(),
             usage=self._spent(call),
         )
         match error:
@@ -408,7 +456,7 @@ class _Worker:
     def _cancel(self, call: str) -> None:
         running = self._calls.get(call)
         if running is not None:
-            running.task.cancel()
+            running.cancel()
         elif call not in self._answers:
             cancelled = agent_pb2.Cancelled(call=call)
             self._send(agent_pb2.AgentServiceAttachRequest(cancelled=cancelled))
@@ -417,14 +465,16 @@ class _Worker:
         running = self._calls.get(call)
         if running is None:
             return
-        running.output_tokens = output_tokens
-        if time.monotonic() - running.reported >= PROGRESS_EVERY:
+        running.output_tokens = output_tokens = min(max(0, output_tokens), TOKENS_MAX)
+        if time.monotonic() - running.reported >= running.report_every:
             running.reported = time.monotonic()
             progress = agent_pb2.Progress(call=call, output_tokens=output_tokens)
             self._send(agent_pb2.AgentServiceAttachRequest(progress=progress))
 
     def _send(self, message: agent_pb2.AgentServiceAttachRequest) -> None:
-        self._outgoing.put_nowait(message)
+        # Before the welcome nothing is said; answers are kept, and said after it.
+        if self._taken:
+            self._outgoing.put_nowait(message)
 
 
 async def _drain(
@@ -459,7 +509,11 @@ def _append(base: _Prefix, entries: Iterable[common_pb2.PrefixEntry]) -> _Prefix
 
 def to_wire(action: Action) -> common_pb2.Action:
     """Return an action as it is sent. Raises `ArgumentError`."""
-    return common_pb2.Action(tool=action.tool, arguments=action.to_json())
+    try:
+        return common_pb2.Action(tool=action.tool, arguments=action.to_json())
+    except UnicodeEncodeError as error:
+        message = f"the tool's name can not be sent: {error}"
+        raise ArgumentError(message) from error
 
 
 def usage_to_wire(usage: Usage) -> common_pb2.Usage:

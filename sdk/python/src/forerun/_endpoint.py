@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import stat
+import struct
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 SOCKET_PATH_BYTES_MAX = 107
 """Longest path of a Unix socket that the system takes (`sun_path` less its zero)."""
+LISTENS_TIMEOUT = 5.0
+"""Seconds that a busy listener may take to be connected to."""
 PROGRAM = "forerun"
 """The program's name."""
 _NOT_THE_DAEMONS = frozenset({"FORERUN_TOKEN", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"})
@@ -65,47 +69,82 @@ class Locations:
         )
         if state is None:
             message = "no state directory is known: neither XDG_STATE_HOME nor HOME is absolute"
-            raise EndpointError(message)
+            error = EndpointError(message)
+            error.code, error.hint = "NO_HOME", "set HOME, or FORERUN_STATE_DIR"
+            raise error
         named = endpoint or environment.get("FORERUN_ENDPOINT")
         if named:
             path = named.removeprefix("unix://")
             if not path.startswith("/") or path.endswith("/"):
                 message = f"the endpoint {named!r} is not of the form unix:///path/to/socket"
                 raise EndpointError(message)
-            socket = Path(path)
+            place = Path(path)
         else:
-            socket = (
+            place = (
                 directory("XDG_RUNTIME_DIR", "forerun", "forerun.sock") or state / "forerun.sock"
             )
-        if len(os.fsencode(socket)) > SOCKET_PATH_BYTES_MAX:
-            message = f"the socket path {socket} has more than {SOCKET_PATH_BYTES_MAX} bytes"
-            raise EndpointError(message)
-        return Locations(socket, state)
+        if len(os.fsencode(place)) > SOCKET_PATH_BYTES_MAX:
+            message = f"the socket path {place} has more than {SOCKET_PATH_BYTES_MAX} bytes"
+            error = EndpointError(message)
+            error.code, error.hint = "ENDPOINT_TOO_LONG", "set FORERUN_ENDPOINT to a shorter path"
+            raise error
+        return Locations(place, state)
 
 
-def check(socket: Path) -> None:
+def check(path: Path) -> None:
     """Check that the socket, if it is there, and its directory can be replaced by nobody else.
 
     Raises `UnsafeSocketError`.
     """
     try:
-        directory = socket.parent.stat()
+        directory = path.parent.stat()
         if directory.st_uid != os.geteuid():
-            raise _unsafe(socket.parent, f"it belongs to user {directory.st_uid}")
+            raise _unsafe(path.parent, f"it belongs to user {directory.st_uid}")
         if directory.st_mode & 0o022:
             mode = stat.S_IMODE(directory.st_mode)
-            raise _unsafe(socket.parent, f"others can write to it (mode {mode:04o})")
-        found = socket.lstat()
+            raise _unsafe(path.parent, f"others can write to it (mode {mode:04o})")
+        found = path.lstat()
     except FileNotFoundError:
         return
+    except OSError as error:
+        message = f"{path} can not be looked at: {error}"
+        raise EndpointError(message) from error
     if not stat.S_ISSOCK(found.st_mode):
-        raise _unsafe(socket, "it is no socket")
+        raise _unsafe(path, "it is no socket")
     if found.st_uid != os.geteuid():
-        raise _unsafe(socket, f"it belongs to user {found.st_uid}")
+        raise _unsafe(path, f"it belongs to user {found.st_uid}")
 
 
 def _unsafe(path: Path, problem: str) -> UnsafeSocketError:
     return UnsafeSocketError(f"{path} is not safe to connect to: {problem}")
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody listens on the socket. Raises `UnsafeSocketError` if it is another user."""
+    check(path)
+    with socket.socket(socket.AF_UNIX) as connection:
+        # As many as wait there may: it is busy, not gone.
+        connection.settimeout(LISTENS_TIMEOUT)
+        try:
+            connection.connect(str(path))
+        except TimeoutError:
+            return True
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError as error:
+            message = f"{path} can not be connected to: {error}"
+            raise EndpointError(message) from error
+        size = struct.calcsize("3i")
+        found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        _pid, user, _group = struct.unpack("3i", found)
+    if user != os.geteuid():
+        raise _unsafe(path, f"user {user} listens there")
+    return True
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a daemon that we start."""
+    return {key: value for key, value in environment.items() if key not in _NOT_THE_DAEMONS}
 
 
 def find_program(given: Path | None, environment: Mapping[str, str]) -> Path:
@@ -139,7 +178,6 @@ async def start(program: Path, locations: Locations, environment: Mapping[str, s
 
     Raises `StartFailedError`.
     """
-    variables = {key: value for key, value in environment.items() if key not in _NOT_THE_DAEMONS}
     starting = await asyncio.create_subprocess_exec(
         program,
         "--json",
@@ -150,7 +188,7 @@ async def start(program: Path, locations: Locations, environment: Mapping[str, s
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={**variables, "FORERUN_STATE_DIR": str(locations.state_dir)},
+        env={**without_secrets(environment), "FORERUN_STATE_DIR": str(locations.state_dir)},
         start_new_session=True,
     )
     _, said = await starting.communicate()

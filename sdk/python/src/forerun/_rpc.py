@@ -7,6 +7,7 @@ authority is `localhost`: grpcio's own choice for a Unix socket, its path, is no
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -14,10 +15,10 @@ from google.protobuf.message import Message
 
 from forerun._endpoint import check
 from forerun._wire import daemon_pb2
-from forerun.errors import ForerunError, ProtocolMismatchError, from_grpc, is_passing
+from forerun.errors import ClosedError, ForerunError, ProtocolMismatchError, from_grpc, is_passing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
 
     Metadata = tuple[tuple[str, str | bytes], ...]
@@ -30,11 +31,15 @@ MESSAGE_BYTES_MAX = 64 << 20
 """Longest message that is read; stops a peer from filling memory."""
 _RECONNECT_WAIT = 0.1
 """Seconds after a broken connection until a call is made again."""
+CALL_TIMEOUT = 60.0
+"""Seconds that a call may take which waits for nobody but the daemon."""
+_CLOSED = "the connection was closed"
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.default_authority", "localhost"),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.enable_http_proxy", 0),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # Also how long a connection may take to be made.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # Two connections to two daemons at one path, one after the other, are two.
@@ -57,62 +62,70 @@ class Connection:
     def __init__(self, socket: Path) -> None:
         """Touches nothing yet. Raises `UnsafeSocketError` if the socket is not ours alone."""
         check(socket)
+        self._socket = socket
         self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
+        self._closed = False
 
     async def close(self) -> None:
-        """Close it; what is under way fails."""
+        """Close it; what is under way fails with `ClosedError`."""
+        self._closed = True
         await self._channel.close()
 
-    async def call(
+    async def call(  # noqa: PLR0913
         self,
         method: str,
         request: Message,
         answer: type[Answer],
         token: str | None = None,
+        *,
+        timeout: float | None = CALL_TIMEOUT,  # noqa: ASYNC109
+        again: bool = True,
     ) -> Answer:
-        """Call `Service/Method`, once more after a broken connection.
+        """Call `Service/Method`, `again` after a broken connection.
 
-        So every request has to be safe to make twice, by its nature or an idempotency key.
+        Then the request has to be safe to make twice, by its nature or an idempotency key.
         Raises `ForerunError`.
         """
         try:
-            return await self._call_once(method, request, answer, token)
+            return await self._call_once(method, request, answer, token, timeout)
         except ForerunError as error:
-            if not is_passing(error):
+            if not (again and is_passing(error)):
                 raise
         await asyncio.sleep(_RECONNECT_WAIT)
-        return await self._call_once(method, request, answer, token)
+        return await self._call_once(method, request, answer, token, timeout)
 
     async def _call_once(
-        self, method: str, request: Message, answer: type[Answer], token: str | None
+        self,
+        method: str,
+        request: Message,
+        answer: type[Answer],
+        token: str | None,
+        timeout: float | None,  # noqa: ASYNC109
     ) -> Answer:
-        call = self._channel.unary_unary(
-            f"/forerun.v1.{method}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=answer.FromString,
-        )
-        try:
-            return await call(request, metadata=bearer(token))
-        except grpc.aio.AioRpcError as error:
-            raise from_grpc(error) from None
+        with self._told(token):
+            call = self._channel.unary_unary(
+                f"/forerun.v1.{method}",
+                request_serializer=_serialize,
+                response_deserializer=answer.FromString,
+            )
+            return await call(request, metadata=bearer(token), timeout=timeout)
 
     async def watch(
         self, method: str, request: Message, answer: type[Answer], token: str
     ) -> AsyncGenerator[Answer, None]:
         """Give the answers of a streaming call. Raises `ForerunError` when it breaks."""
-        call = self._channel.unary_stream(
-            f"/forerun.v1.{method}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=answer.FromString,
-        )
-        stream = call(request, metadata=bearer(token))
-        try:
-            async for message in stream:
-                yield message
-        except grpc.aio.AioRpcError as error:
-            raise from_grpc(error) from None
-        finally:
-            stream.cancel()
+        with self._told(token):
+            call = self._channel.unary_stream(
+                f"/forerun.v1.{method}",
+                request_serializer=_serialize,
+                response_deserializer=answer.FromString,
+            )
+            stream = call(request, metadata=bearer(token))
+            try:
+                async for message in stream:
+                    yield message
+            finally:
+                stream.cancel()
 
     async def converse(
         self,
@@ -122,19 +135,18 @@ class Connection:
         token: str,
     ) -> AsyncGenerator[Answer, None]:
         """Give the answers to a stream of requests. Raises `ForerunError` when it breaks."""
-        call = self._channel.stream_stream(
-            f"/forerun.v1.{method}",
-            request_serializer=_serialize,
-            response_deserializer=answer.FromString,
-        )
-        stream = call(requests, metadata=bearer(token))
-        try:
-            async for message in stream:
-                yield message
-        except grpc.aio.AioRpcError as error:
-            raise from_grpc(error) from None
-        finally:
-            stream.cancel()
+        with self._told(token):
+            call = self._channel.stream_stream(
+                f"/forerun.v1.{method}",
+                request_serializer=_serialize,
+                response_deserializer=answer.FromString,
+            )
+            stream = call(requests, metadata=bearer(token))
+            try:
+                async for message in stream:
+                    yield message
+            finally:
+                stream.cancel()
 
     async def status(self) -> daemon_pb2.DaemonServiceStatusResponse:
         """Ask the daemon what it is. Raises `ProtocolMismatchError` if it is of another major."""
@@ -143,9 +155,30 @@ class Connection:
             daemon_pb2.DaemonServiceStatusRequest(),
             daemon_pb2.DaemonServiceStatusResponse,
             None,
+            CALL_TIMEOUT,
         )
         require_protocol(status.protocol.major, status.protocol.minor)
         return status
+
+    @contextmanager
+    def _told(self, token: str | None) -> Iterator[None]:
+        """Send no token to a socket that is not ours any more; tell errors as our own."""
+        if self._closed:
+            raise ClosedError(_CLOSED)
+        if token is not None:
+            check(self._socket)
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise from_grpc(error) from None
+        except grpc.aio.UsageError:
+            raise ClosedError(_CLOSED) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            # gRPC cancels what is under way when its channel is closed.
+            if self._closed and task is not None and not task.cancelling():
+                raise ClosedError(_CLOSED) from None
+            raise
 
 
 def require_protocol(major: int, minor: int) -> None:

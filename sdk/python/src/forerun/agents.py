@@ -7,6 +7,7 @@ come in any order and overlap, and a call that is not wanted any more is cancell
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -15,6 +16,9 @@ from forerun.values import Action, Candidate, Role, Step, Suggestion, Tool
 
 CAPACITY = 8
 """How many calls an agent takes at once, unless it says otherwise."""
+
+RETRY_AFTER = 5.0
+"""Seconds to wait after a rate limit that says nothing of it."""
 
 Entry: TypeAlias = Step | Suggestion
 """What came before: a step, or what the user said at that place."""
@@ -47,7 +51,7 @@ class Request:
     """How many undecided steps lie before this one: 0 is the most urgent."""
     deadline: float | None = None
     """Seconds after which the answer is given up, from when it was asked."""
-    progress: Callable[[int], None] = field(default=lambda _tokens: None, compare=False)
+    progress: Callable[[int], object] = field(default=lambda _tokens: None, compare=False)
     """Says that the agent is still at it, with the tokens generated so far; renews the idle
     deadline, and is counted as wasted if the call is cancelled."""
 
@@ -73,10 +77,11 @@ class TransientError(AgentError):
 class RateLimitedError(AgentError):
     """No failure, but a request to slow down."""
 
-    def __init__(self, reason: str, retry_after: float) -> None:
-        """`retry_after`: seconds to wait."""
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        """`retry_after`: seconds to wait, if the model's service says so."""
         super().__init__(reason)
-        self.retry_after = retry_after
+        known = retry_after is not None and math.isfinite(retry_after) and retry_after > 0
+        self.retry_after = retry_after if known and retry_after is not None else RETRY_AFTER
 
 
 @runtime_checkable
@@ -108,6 +113,10 @@ class FunctionAgent:
         """Call the function."""
         return await self.function(request)
 
+    async def __call__(self, request: Request, /) -> Proposal:
+        """Call the function."""
+        return await self.function(request)
+
 
 def agent(*, model: str = "", capacity: int = CAPACITY) -> Callable[[AgentFunction], FunctionAgent]:
     """Decorate a coroutine function that is to be an agent, to say what it is.
@@ -126,13 +135,15 @@ def as_agent(given: Agent | AgentFunction) -> Agent:
 
     Raises `TypeError` if it is neither an agent nor a coroutine function.
     """
-    if isinstance(given, Agent):
-        return given
-    if inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(
-        getattr(given, "__call__", None)  # noqa: B004
-    ):
-        return FunctionAgent(given)
-    message = f"{given!r} is no agent: neither a coroutine function nor an object with `propose`"
+    if not isinstance(given, type):
+        if inspect.iscoroutinefunction(getattr(given, "propose", None)):
+            return given  # type: ignore[return-value]
+        call = getattr(given, "__call__", None)  # noqa: B004
+        if inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(call):
+            return FunctionAgent(given)  # type: ignore[arg-type]
+    message = (
+        f"{given!r} is no agent: neither a coroutine function nor an object whose `propose` is one"
+    )
     raise TypeError(message)
 
 

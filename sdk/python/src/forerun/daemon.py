@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
-from forerun._endpoint import Locations, find_program, start
+from forerun._endpoint import Locations, find_program, listens, start
+from forerun._offer import Offer
 from forerun._read import read
 from forerun._rpc import Connection
 from forerun._wire import daemon_pb2, session_pb2, tool_pb2
-from forerun.errors import ArgumentError, ForerunError, NotRunningError, UnreachableError
-from forerun.session import Session, Tokens
+from forerun.errors import ArgumentError, ForerunError, NotRunningError, is_passing
+from forerun.session import Session, Tokens, millis
+from forerun.tools import as_tool
 from forerun.values import CommitMode, DaemonStatus, Role, SessionInfo, Tool, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator, Sequence
     from types import TracebackType
 
     from forerun.agents import Agent, AgentFunction
+    from forerun.tools import ClientTool, ToolFunction
 
+START_TIMEOUT = 60.0
+"""Seconds that a daemon may take until it serves: its first start compiles the tools."""
+_POLL = 0.05
 OWNER_KEY_FILE = "owner.key"
 """Name of the owner key's file in the daemon's state directory."""
 OWNER_KEY_BYTES_MAX = 1_024
@@ -86,38 +94,51 @@ def connect(
     state_dir: str | os.PathLike[str] | None = None,
     program: str | os.PathLike[str] | None = None,
     spawn: bool = True,
+    timeout: float = START_TIMEOUT,
 ) -> Opening[Forerun]:
     """Connect to the daemon of this user; start it if none answers and that is allowed.
 
     `endpoint` as `FORERUN_ENDPOINT` spells it; `state_dir` is where a daemon that is started
     keeps its state; `program` is the `forerun` to start, otherwise `FORERUN_BIN`, the one of
     this package, one in `PATH`. `spawn=False` and the variable `FORERUN_NO_SPAWN` forbid to
-    start it. Raises `ForerunError`.
+    start it; `timeout`: seconds that it may take until it serves. Raises `ForerunError`.
     """
 
     async def opening() -> Forerun:
         environment = os.environ
         locations = Locations.find(endpoint, Path(state_dir) if state_dir else None, environment)
-        connection = Connection(locations.socket)
-        try:
-            try:
-                status = await connection.status()
-            except UnreachableError:
-                if not spawn or environment.get("FORERUN_NO_SPAWN", "0") not in {"", "0"}:
-                    message = f"no daemon answers on unix://{locations.socket}"
-                    raise NotRunningError(message) from None
+        may_spawn = spawn and environment.get("FORERUN_NO_SPAWN", "0") in {"", "0"}
+        deadline = time.monotonic() + timeout
+        while True:
+            reached = await _reach(locations.socket)
+            if isinstance(reached, Forerun):
+                return reached
+            if time.monotonic() > deadline:
+                raise reached
+            if may_spawn:
                 found = find_program(Path(program) if program else None, environment)
                 await start(found, locations, environment)
-                # What gRPC has learnt about the socket is out of date.
-                await connection.close()
-                connection = Connection(locations.socket)
-                status = await connection.status()
-        except BaseException:
-            await connection.close()
-            raise
-        return Forerun(connection, Path(status.state_dir))
+            elif isinstance(reached, NotRunningError):
+                raise reached
+            await asyncio.sleep(_POLL)
 
     return Opening(opening)
+
+
+async def _reach(socket: Path) -> Forerun | ForerunError:
+    """Return the daemon that listens there; why it can not be used now, if it can not."""
+    if not await asyncio.to_thread(listens, socket):
+        return NotRunningError(f"no daemon answers on unix://{socket}")
+    connection = Connection(socket)
+    try:
+        status = await connection.status()
+    except BaseException as error:
+        await connection.close()
+        # It stopped between the two connections, or is stopping, or has only begun.
+        if isinstance(error, ForerunError) and is_passing(error):
+            return error
+        raise
+    return Forerun(connection, Path(status.state_dir))
 
 
 class Forerun:
@@ -154,6 +175,7 @@ class Forerun:
         instructions: str = "",
         approximation: Agent | AgentFunction | None = None,
         target: Agent | AgentFunction | None = None,
+        tools: Sequence[ClientTool | ToolFunction] = (),
         policy: str = "",
         depth: int | None = None,
         width: int | None = None,
@@ -167,11 +189,14 @@ class Forerun:
     ) -> Opening[Session]:
         """Open a session on a workspace, and attach the agents that are given.
 
+        `tools`: functions of this program that are to be tools of the session, for as long as
+        it is open; `forerun.tool` says more about them than their signatures do.
         `depth`: how many steps may be undecided at once, 0 is without speculation; `width`:
         how many candidates for a step run side by side; `review`: seconds for which a verdict
         can be replaced; `seed` and `clock_ns`: two sessions with the same are a fair pair.
         What is not said is the daemon's default. Raises `ForerunError`.
         """
+        own = [as_tool(each) for each in tools]
         given = {
             "workspace": str(Path(workspace).absolute()),
             "task": task,
@@ -180,7 +205,7 @@ class Forerun:
             "depth": depth,
             "width": width,
             "window": None if window is None else _WINDOWS[window],
-            "review_ms": round(1_000 * review),
+            "review_ms": millis(review) if review else 0,
             "max_steps": max_steps,
             "commit": None if commit is None else _COMMITS[commit],
             "seed": seed,
@@ -198,6 +223,23 @@ class Forerun:
                 except (TypeError, ValueError) as error:
                     message = f"{name} can not be {value!r}: {error}"
                     raise ArgumentError(message) from error
+            return await self._open(request, own, approximation, target)
+
+        return Opening(opening)
+
+    async def _open(
+        self,
+        request: session_pb2.SessionServiceCreateRequest,
+        tools: Sequence[ClientTool],
+        approximation: Agent | AgentFunction | None,
+        target: Agent | AgentFunction | None,
+    ) -> Session:
+        offer = Offer(self._connection, self._owner_key(), tools) if tools else None
+        if offer is not None:
+            await offer.open()
+            request.registrations.append(offer.registration)
+        session: Session | None = None
+        try:
             answer = await self._connection.call(
                 "SessionService/Create",
                 request,
@@ -205,18 +247,18 @@ class Forerun:
                 self._owner_key(),
             )
             tokens = Tokens(answer.owner_token, answer.approximation_token, answer.target_token)
-            session = Session(self._connection, answer.session.id, tokens)
-            try:
-                if approximation is not None:
-                    await session.attach(Role.APPROXIMATION, approximation)
-                if target is not None:
-                    await session.attach(Role.TARGET, target)
-            except BaseException as error:
+            session = Session(self._connection, answer.session.id, tokens, offer)
+            if approximation is not None:
+                await session.attach(Role.APPROXIMATION, approximation)
+            if target is not None:
+                await session.attach(Role.TARGET, target)
+        except BaseException as error:
+            if session is not None:
                 await session.__aexit__(type(error), error, None)
-                raise
-            return session
-
-        return Opening(opening)
+            elif offer is not None:
+                await offer.close()
+            raise
+        return session
 
     def existing(self, session: str, token: str | None = None) -> Session:
         """Return a session that exists; with the owner key, unless a token of it is given.
@@ -258,6 +300,7 @@ class Forerun:
             daemon_pb2.DaemonServiceShutdownRequest(),
             daemon_pb2.DaemonServiceShutdownResponse,
             self._owner_key(),
+            again=False,
         )
 
     def _owner_key(self) -> str:

@@ -80,6 +80,24 @@ class UnreachableError(ForerunError):
     hint = "`forerun status` says whether the daemon still runs"
 
 
+class NoAnswerError(UnreachableError):
+    """The daemon did not answer in time."""
+
+    code = "DAEMON_SILENT"
+
+
+class ClosedError(ForerunError):
+    """The connection was closed by this program."""
+
+    code = "CONNECTION_CLOSED"
+
+
+class StalledError(ForerunError):
+    """The session waits for its owner."""
+
+    code = "SESSION_STALLED"
+
+
 class ProtocolMismatchError(ForerunError):
     """The two sides speak different versions of the protocol."""
 
@@ -132,6 +150,8 @@ class RefusedError(ForerunError):
 
 def is_passing(error: ForerunError) -> bool:
     """Whether the same call may work in a moment without anybody doing anything."""
+    if isinstance(error, NoAnswerError):
+        return False
     return isinstance(error, UnreachableError | NotRunningError) or error.code in _PASSING
 
 
@@ -144,6 +164,8 @@ def from_grpc(error: grpc.aio.AioRpcError) -> ForerunError:
         )
     message = error.details() or code.name
     info, fields, retry_after = _details(error)
+    if info is None and code == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return NoAnswerError("the daemon did not answer in time")
     # Codes that the transport makes when a connection breaks; the daemon never uses them
     # without ErrorInfo.
     if info is None and code in {

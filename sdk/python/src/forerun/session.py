@@ -7,7 +7,7 @@ import secrets
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from forerun import events
 from forerun._attach import Attachment, attach, to_wire
@@ -18,6 +18,7 @@ from forerun.errors import (
     ArgumentError,
     ForerunError,
     InvalidMessageError,
+    StalledError,
     UnreachableError,
     is_passing,
 )
@@ -31,6 +32,7 @@ from forerun.values import (
     Pending,
     Role,
     SessionInfo,
+    SessionState,
     Undone,
     View,
 )
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from types import TracebackType
 
+    from forerun._offer import Offer
     from forerun._rpc import Connection
     from forerun.agents import Agent, AgentFunction
     from forerun.events import Event
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
 WATCH_HEARTBEAT = 10.0
 """Seconds after which a watcher is told that there is nothing new; silence for three times as
 long is a broken stream."""
+DURATION_MAX = 1e9
+"""Longest wait that is asked for, in seconds: for ever."""
+STEPS_MAX = 1 << 32
+"""One more than the last step that can be said."""
 RESUME_FOR = 30.0
 """Seconds for which a broken stream is taken up again without success until its error is given."""
 _WAIT_MIN, _WAIT_MAX = 0.02, 2.0
@@ -84,13 +91,29 @@ class TakenBack:
     """Why those before the last of these are still in the workspace, if they are."""
 
 
+class Acting(Protocol):
+    """Where an agent's own loop acts: a `Session`, or `testing.FakeSession`."""
+
+    async def act(
+        self, action: Action, *, key: str | None = None, owner_wait: float | None = None
+    ) -> Act:
+        """Do an action as the session's next step."""
+        ...
+
+    async def act_result(self, key: str, *, owner_wait: float | None = None) -> Act:
+        """Return what became of an earlier act."""
+        ...
+
+
 class Session:
     """One session. As a context manager it is closed at the end; what is verified is kept.
 
     Otherwise it goes on in the daemon until its plan ends or `close` is called.
     """
 
-    def __init__(self, connection: Connection, session: str, tokens: Tokens) -> None:
+    def __init__(
+        self, connection: Connection, session: str, tokens: Tokens, offer: Offer | None = None
+    ) -> None:
         """Made by `Forerun.session` and `Forerun.existing`."""
         self.id = session
         """The session's id."""
@@ -98,6 +121,7 @@ class Session:
         """The session's tokens; all the same if it was found with one."""
         self._connection = connection
         self._attached: list[Attachment] = []
+        self._offer = offer
 
     def __repr__(self) -> str:
         """Its id."""
@@ -123,6 +147,8 @@ class Session:
         finally:
             for attachment in self._attached:
                 await attachment.detach()
+            if self._offer is not None:
+                await self._offer.close()
 
     # Agents
 
@@ -173,10 +199,11 @@ class Session:
         answer = await self._connection.call(
             "ActionService/Act",
             action_pb2.ActionServiceActRequest(
-                session=self.id, action=to_wire(action), key=key, wait_ms=_millis(owner_wait)
+                session=self.id, action=to_wire(action), key=key, wait_ms=millis(owner_wait)
             ),
             action_pb2.ActionServiceActResponse,
             self.tokens.target,
+            timeout=None,
         )
         return _act(key, answer.outcome)
 
@@ -185,18 +212,41 @@ class Session:
         answer = await self._connection.call(
             "ActionService/ActResult",
             action_pb2.ActionServiceActResultRequest(
-                session=self.id, key=key, wait_ms=_millis(owner_wait)
+                session=self.id, key=key, wait_ms=millis(owner_wait)
             ),
             action_pb2.ActionServiceActResultResponse,
             self.tokens.target,
+            timeout=None,
         )
         return _act(key, answer.outcome)
 
     # Watching
 
     def steps(self) -> AsyncGenerator[Event, None]:
-        """Give the orderly stream for people, from the start until nothing more can happen."""
+        """Give the orderly stream for people, from the start until nothing more can happen.
+
+        With `CommitMode.SESSION` that is when `finish` was called, after `events.Ended`. A
+        session that waits for its owner (`events.Stalled`, `Question`, `ApprovalRequested`)
+        goes on when they have answered.
+        """
         return self.watch()
+
+    async def wait(self) -> SessionInfo:
+        """Wait until the plan has ended, and return what it came to.
+
+        Raises `StalledError` if the session waits for its owner instead.
+        """
+        async for event in self.watch():
+            match event:
+                case events.Ended() | events.Finished() | events.Interrupted():
+                    break
+                case events.Stalled(step=step, reason=reason, hint=hint):
+                    # It may have gone on since: what is read may be history.
+                    if (await self.info()).state is SessionState.STALLED:
+                        stalled = StalledError(f"step {step} waits for the owner: {reason}")
+                        stalled.hint = hint
+                        raise stalled
+        return await self.info()
 
     async def watch(
         self, view: View = View.PRESENTED, *, after: int = 0, follow: bool = True
@@ -208,6 +258,9 @@ class Session:
         """
         failing: float | None = None
         wait = _WAIT_MIN
+        if after < 0:
+            problem = f"events are counted from 1, and none comes after {after}"
+            raise ArgumentError(problem)
         while True:
             request = session_pb2.SessionServiceWatchRequest(
                 session=self.id, after_sequence=after, view=_VIEWS[view], follow=follow
@@ -275,6 +328,7 @@ class Session:
             ),
             session_pb2.SessionServiceFinishResponse,
             self.tokens.owner,
+            timeout=None,
         )
         return read(Finished, answer)
 
@@ -298,13 +352,14 @@ class Session:
             "SessionService/Undo",
             session_pb2.SessionServiceUndoRequest(
                 session=self.id,
-                from_step=from_step,
+                from_step=None if from_step is None else _step(from_step),
                 force=force,
                 redo=redo,
                 idempotency_key=secrets.token_hex(16),
             ),
             session_pb2.SessionServiceUndoResponse,
             self.tokens.owner,
+            timeout=None,
         )
         return tuple(read(Undone, each) for each in answer.undone)
 
@@ -328,26 +383,28 @@ class Session:
         Until the claim is used, given back, or `ttl` seconds have passed (by default 60).
         `seen` is the prefix or node that the person saw; the claim is refused if it changed.
         """
-        claim = _Interrupt.Claim(step=step, seen=_seen(seen), ttl_ms=_millis(ttl))
+        claim = _Interrupt.Claim(step=_step(step), seen=_seen(seen), ttl_ms=millis(ttl))
         return await self._interrupt(_Interrupt(claim=claim))
 
     async def unclaim(self, step: int) -> int:
         """Give a claim back."""
-        return await self._interrupt(_Interrupt(unclaim=_Interrupt.Unclaim(step=step)))
+        return await self._interrupt(_Interrupt(unclaim=_Interrupt.Unclaim(step=_step(step))))
 
     async def replace(self, step: int, action: Action, *, seen: str | None = None) -> int:
         """Decide the step; with `seen`, only if it still is that prefix or node."""
-        replace = _Interrupt.Replace(step=step, seen=_seen(seen), action=to_wire(action))
+        replace = _Interrupt.Replace(step=_step(step), seen=_seen(seen), action=to_wire(action))
         return await self._interrupt(_Interrupt(replace=replace))
 
     async def accept(self, step: int, *, node: str | None = None) -> int:
         """Decide the step as it was proposed; `node` is the proposal that was seen."""
-        return await self._interrupt(_Interrupt(accept=_Interrupt.Accept(step=step, node=node)))
+        return await self._interrupt(
+            _Interrupt(accept=_Interrupt.Accept(step=_step(step), node=node))
+        )
 
     async def answer(self, step: int, text: str) -> int:
         """Answer the question that an `ask_user` asks."""
         return await self._interrupt(
-            _Interrupt(answer=_Interrupt.AnswerQuestion(step=step, text=text))
+            _Interrupt(answer=_Interrupt.AnswerQuestion(step=_step(step), text=text))
         )
 
     async def approve(self, approval: str, *, for_session: bool = False) -> int:
@@ -370,7 +427,7 @@ class Session:
         By an action, or by the agents, who see a suggestion. The event `Backtracked` says when
         it is done.
         """
-        backtrack = _Interrupt.Backtrack(step=step, seen=_seen(seen))
+        backtrack = _Interrupt.Backtrack(step=_step(step), seen=_seen(seen))
         if isinstance(anew, Action):
             backtrack.action.CopyFrom(to_wire(anew))
         else:
@@ -461,7 +518,7 @@ def _seen(seen: str | None) -> session_pb2.Seen | None:
     return session_pb2.Seen(prefix=seen)
 
 
-def _millis(duration: float | None) -> int:
+def millis(duration: float | None) -> int:
     """Return whole milliseconds; 0, which is the daemon's default, for `None`."""
     if duration is None:
         return 0
@@ -469,4 +526,12 @@ def _millis(duration: float | None) -> int:
         message = f"a duration is not negative, unlike {duration}"
         raise ArgumentError(message)
     # 0 would be the default.
-    return max(1, round(1_000 * duration))
+    return max(1, round(1_000 * min(duration, DURATION_MAX)))
+
+
+def _step(step: int) -> int:
+    """Return a step as it is sent. Raises `ArgumentError`."""
+    if not 0 <= step < STEPS_MAX:
+        message = f"steps are counted from 0, and {step} is none"
+        raise ArgumentError(message)
+    return step

@@ -10,20 +10,25 @@ thread, several at once.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import inspect
 import threading
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, cast
 
 from forerun import daemon as asynchronous
-from forerun.agents import Agent, FunctionAgent
+from forerun._threads import in_thread
+from forerun.agents import CAPACITY, Agent, FunctionAgent, as_agent
+from forerun.errors import ClosedError
 from forerun.values import View
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Generator, Sequence
     from types import TracebackType
 
-    from forerun._attach import Attachment
-    from forerun.agents import Proposal, Request
+    from forerun._attach import Attachment as AsyncAttachment
+    from forerun.agents import AgentFunction, Proposal, Request
     from forerun.events import Event
     from forerun.session import Session as AsyncSession
     from forerun.session import TakenBack, Tokens
@@ -43,30 +48,88 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
+class PlainAgent(Protocol):
+    """An agent whose `propose` is a plain function; each call of it runs in a thread."""
+
+    def propose(self, request: Request, /) -> Proposal:
+        """Answer with the next step."""
+        ...
+
+
+AnyAgent: TypeAlias = "Agent | AgentFunction | PlainAgent | Callable[[Request], Proposal]"
+"""What can be an agent here."""
+
+GIVE_UP_TIMEOUT = 5.0
+"""Seconds for which a call that is given up is waited for."""
+
+
 class _Loop:
     """A thread that runs coroutines for others."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="forerun", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self._loop.close()
 
+    def is_here(self) -> bool:
+        """Whether this is the thread that runs coroutines, which can not wait for one."""
+        return threading.current_thread() is self._thread
+
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for a coroutine; one that is given up, by Ctrl+C for instance, is cancelled."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Wait for a coroutine. One that is given up, by Ctrl+C for instance, has ended then."""
+        if self._closed or self.is_here():
+            coroutine.close()
+            if self._closed:
+                raise ClosedError("the connection was closed")  # noqa: EM101, TRY003
+            message = "an agent that is a coroutine waits with await: use the asynchronous SDK"
+            raise RuntimeError(message)
+        ended = threading.Event()
+
+        async def to_the_end() -> Result:
+            try:
+                return await coroutine
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(to_the_end(), self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise ClosedError("the connection was closed") from None  # noqa: EM101, TRY003
         except BaseException:
-            future.cancel()
+            if future.cancel():
+                ended.wait(GIVE_UP_TIMEOUT)
             raise
 
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+    def stop(self, last: Coroutine[Any, Any, None]) -> None:
+        """Run the last coroutine, end what is under way, and then the thread. Once."""
+        if self._closed:
+            last.close()
+            return
+        try:
+            self.run(last)
+        finally:
+            self._closed = True
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+            self._thread.join()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+        self._loop.call_soon(self._loop.stop)
+
+
+async def _nothing() -> None:
+    """Do nothing."""
 
 
 def connect(
@@ -82,7 +145,7 @@ def connect(
     try:
         return Forerun(loop, loop.run(opening.open()))
     except BaseException:
-        loop.stop()
+        loop.stop(_nothing())
         raise
 
 
@@ -104,15 +167,14 @@ class Forerun:
 
     def close(self) -> None:
         """Close the connection. The daemon and its sessions go on."""
-        self._loop.run(self._daemon.close())
-        self._loop.stop()
+        self._loop.stop(self._daemon.close())
 
     def session(
         self,
         workspace: str | os.PathLike[str],
         *,
-        approximation: Agent | Callable[[Request], Proposal] | None = None,
-        target: Agent | Callable[[Request], Proposal] | None = None,
+        approximation: AnyAgent | None = None,
+        target: AnyAgent | None = None,
         **options: Any,  # noqa: ANN401
     ) -> Session:
         """Open a session; `options` are those of `forerun.Forerun.session`.
@@ -186,11 +248,12 @@ class Session:
     def attach(
         self,
         role: Role,
-        agent: Agent | Callable[[Request], Proposal],
+        agent: AnyAgent,
         **options: Any,  # noqa: ANN401
     ) -> Attachment:
         """Attach an agent, which may be a plain function: each call of one runs in a thread."""
-        return self._loop.run(self._session.attach(role, _in_a_thread(agent), **options))
+        attached = self._loop.run(self._session.attach(role, _in_a_thread(agent), **options))
+        return Attachment(self._loop, attached)
 
     def act(
         self, action: Action, *, key: str | None = None, owner_wait: float | None = None
@@ -202,13 +265,13 @@ class Session:
         """Return what became of an earlier act."""
         return self._loop.run(self._session.act_result(key, owner_wait=owner_wait))
 
-    def steps(self) -> Iterator[Event]:
+    def steps(self) -> Generator[Event, None, None]:
         """Give the orderly stream for people."""
         return self.watch()
 
     def watch(
         self, view: View = View.PRESENTED, *, after: int = 0, follow: bool = True
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Give the events after a position."""
         events = self._session.watch(view, after=after, follow=follow)
         try:
@@ -218,7 +281,14 @@ class Session:
                     return
                 yield event
         finally:
-            self._loop.run(events.aclose())
+            # Collected in the loop's own thread, or after it, it is closed with the loop.
+            if not self._loop.is_here():
+                with suppress(ClosedError):
+                    self._loop.run(events.aclose())
+
+    def wait(self) -> SessionInfo:
+        """Wait until the plan has ended; see `forerun.Session.wait`."""
+        return self._loop.run(self._session.wait())
 
     def info(self) -> SessionInfo:
         """Return what the session is and does."""
@@ -302,13 +372,53 @@ async def _next(events: Any) -> Event | None:  # noqa: ANN401
     return event
 
 
-def _in_a_thread(agent: Agent | Callable[[Request], Proposal]) -> Agent:
+def _in_a_thread(agent: AnyAgent) -> Agent:
     """Return an agent that does not hold the loop up."""
-    if isinstance(agent, Agent):
-        return agent
-    function = agent
+    propose = getattr(agent, "propose", agent)
+    if isinstance(agent, type) or not callable(propose) or _is_coroutine(propose):
+        return as_agent(agent)  # type: ignore[arg-type]
 
-    async def propose(request: Request) -> Proposal:
-        return await asyncio.to_thread(function, request)
+    plain = cast("Callable[[Request], Proposal]", propose)
 
-    return FunctionAgent(propose)
+    async def in_a_thread(request: Request) -> Proposal:
+        return await in_thread(plain, request)
+
+    model, capacity = getattr(agent, "model", ""), getattr(agent, "capacity", CAPACITY)
+    return FunctionAgent(in_a_thread, str(model), capacity)
+
+
+def _is_coroutine(function: object) -> bool:
+    call = getattr(function, "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+class Attachment:
+    """An attached agent; see `forerun.Attachment`."""
+
+    def __init__(self, loop: _Loop, attachment: AsyncAttachment) -> None:
+        """Made by `Session.attach`."""
+        self._loop = loop
+        self._attachment = attachment
+
+    @property
+    def agent_id(self) -> str:
+        """The agent's id."""
+        return self._attachment.agent_id
+
+    @property
+    def role(self) -> Role:
+        """What it does."""
+        return self._attachment.role
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it answers no more."""
+        return self._attachment.is_over
+
+    def ended(self) -> str:
+        """Wait until the session needs it no more, and return why."""
+        return self._loop.run(self._attachment.ended())
+
+    def detach(self) -> None:
+        """Take the agent away."""
+        self._loop.run(self._attachment.detach())

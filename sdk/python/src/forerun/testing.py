@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forerun._endpoint import find_program
+from forerun._endpoint import find_program, without_secrets
 from forerun.daemon import Forerun, connect
 from forerun.errors import NotRunningError, RefusedError, StartFailedError
 from forerun.values import Act, Action, Done, Hit, Json, Observation, ObservationStatus
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 START_TIMEOUT = 60.0
 """Seconds that a private daemon may take until it answers."""
+STOP_TIMEOUT = 20.0
+"""Seconds that it may take to stop."""
 _POLL = 0.02
 
 
@@ -41,7 +43,7 @@ async def private_daemon(
         home = Path(directory)
         endpoint = f"unix://{home}/f.sock"
         environment = {
-            **os.environ,
+            **without_secrets(os.environ),
             "HOME": directory,
             "XDG_CONFIG_HOME": str(home / "config"),
             "FORERUN_STATE_DIR": directory,
@@ -63,7 +65,11 @@ async def private_daemon(
         finally:
             if serving.returncode is None:
                 serving.terminate()
-            await serving.wait()
+            try:
+                await asyncio.wait_for(serving.wait(), STOP_TIMEOUT)
+            except TimeoutError:
+                serving.kill()
+                await serving.wait()
 
 
 async def _wait_until_it_answers(
@@ -92,9 +98,14 @@ class FakeSession:
     id = "ses_fake"
     """As `Session.id`."""
 
-    def __init__(self, tools: Mapping[str, Callable[..., Json]]) -> None:
-        """Take the tools."""
+    def __init__(
+        self,
+        tools: Mapping[str, Callable[..., Json]],
+        owner: Callable[[str], str] = lambda _question: "",
+    ) -> None:
+        """Take the tools, and who answers what `ask_user` asks."""
         self.tools = dict(tools)
+        self.owner = owner
         self.acts: list[tuple[Action, Observation]] = []
         self.answer: str | None = None
         """The session's result, once an action was `terminate`."""
@@ -143,6 +154,9 @@ class FakeSession:
         if action.tool == "terminate":
             self.answer = str(arguments.get("answer", ""))
             return Observation(ObservationStatus.SUCCESS, self.answer)
+        if action.tool == "ask_user":
+            text = self.owner(str(arguments.get("question", "")))
+            return Observation(ObservationStatus.SUCCESS, text)
         tool = self.tools.get(action.tool)
         if tool is None:
             names = ", ".join(sorted(self.tools))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from forerun.errors import ArgumentError
+from forerun.errors import ArgumentError, ForerunError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,7 +176,7 @@ class Action:
         Raises `ArgumentError` if they can not be said in JSON.
         """
         try:
-            return json.dumps(self.arguments, allow_nan=False)
+            return json.dumps(dict(self.arguments), allow_nan=False)
         except (TypeError, ValueError) as error:
             message = f"the arguments of {self.tool} are no JSON: {error}"
             raise ArgumentError(message) from error
@@ -478,8 +478,11 @@ class Act:
                 raise PendingError(self)
 
 
-class PendingError(RuntimeError):
+class PendingError(ForerunError):
     """The observation of an act that waits for the owner was asked for."""
+
+    code = "ACT_PENDING"
+    hint = "`act_result` goes on waiting"
 
     def __init__(self, act: Act) -> None:
         """Say what it waits for."""

@@ -262,6 +262,7 @@ pub(crate) fn tool() -> ToolDescription {
         deterministic: true,
         speculation: forerun_types::Speculation::Pure,
         component: Digest::of("component"),
+        client: false,
     }
 }
 

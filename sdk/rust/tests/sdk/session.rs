@@ -55,6 +55,7 @@ async fn a_session_is_opened_as_it_was_described() {
         idempotency_key: request.idempotency_key.clone(),
         limits: None,
         width: Some(3),
+        registrations: Vec::new(),
     };
     assert_eq!(request, &expected);
 }

@@ -66,6 +66,7 @@ pub(crate) fn request(steps: usize) -> Request {
         deterministic: true,
         speculation: forerun_types::Speculation::Pure,
         component: Digest::of("component"),
+        client: false,
     };
     let tools = vec![tool("write_file"), tool("read_file")];
     Request::new(Role::Target, "Tidy up.", "", entries, tools)
