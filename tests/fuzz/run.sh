@@ -10,7 +10,8 @@
 # what the first hour found. On 2026-11-28 `resolve` ran for another hour, 1,456,622 times
 # beside much other work, without a finding; `delta` found within minutes that 585 bytes can
 # take 40 s to read (holes of 64 GiB; 8 GiB are the bound now, and it is in the corpus), and
-# has not run for an hour since. Without a sanitizer, because no code here is unsafe.
+# then ran for an hour, 61,582,015 times, without a finding. Without a sanitizer, because no
+# code here is unsafe.
 set -eu
 cd "$(dirname "$0")"
 target=$1
