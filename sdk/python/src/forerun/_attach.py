@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forerun._read import read
-from forerun._rpc import PROTOCOL, require_protocol
+from forerun._rpc import PROTOCOL, hear, heartbeat, require_protocol
 from forerun._wire import agent_pb2, common_pb2
 from forerun.agents import (
     CAPACITY,
@@ -31,7 +31,6 @@ from forerun.errors import (
     ArgumentError,
     ForerunError,
     InvalidMessageError,
-    UnreachableError,
     is_passing,
 )
 from forerun.values import Action, Observation, Role, Step, Suggestion, Tool, Usage
@@ -52,8 +51,6 @@ WELCOME_TIMEOUT = 30.0
 """Seconds that the daemon may take to welcome an agent."""
 DETACH_TIMEOUT = 2.0
 """Seconds for which a stream that we close waits for the daemon to see it."""
-HEARTBEAT_MIN, HEARTBEAT_MAX = 0.05, 60.0
-"""Bounds of the heartbeat that the daemon asks for, in seconds."""
 CAPACITY_MAX = 1_000
 """Most calls at once that are asked for; the daemon takes fewer."""
 PREFIXES_MAX = 4_096
@@ -281,17 +278,12 @@ class _Worker:
         try:
             async with aclosing(stream):
                 while True:
-                    try:
-                        message = await asyncio.wait_for(anext(stream), silence)
-                    except TimeoutError:
-                        raise UnreachableError("the daemon went silent") from None  # noqa: EM101, TRY003
-                    except StopAsyncIteration:
-                        raise UnreachableError("the daemon ended the stream") from None  # noqa: EM101, TRY003
+                    message = await hear(stream, silence)
                     if message.HasField("welcome"):
                         self._taken = True
-                        heartbeat = self._welcome(message.welcome)
-                        silence = 3 * heartbeat
-                        beat = beat or asyncio.create_task(self._beat(heartbeat))
+                        every = self._welcome(message.welcome)
+                        silence = 3 * every
+                        beat = beat or asyncio.create_task(self._beat(every))
                         if not welcomed.done():
                             welcomed.set_result(None)
                     else:
@@ -328,12 +320,12 @@ class _Worker:
             del self._answers[call]
         for answer in self._answers.values():
             self._send(answer)
-        return min(max(welcome.heartbeat_ms / 1_000, HEARTBEAT_MIN), HEARTBEAT_MAX)
+        return heartbeat(welcome.heartbeat_ms)
 
-    async def _beat(self, heartbeat: float) -> None:
+    async def _beat(self, every: float) -> None:
         alive = agent_pb2.AgentServiceAttachRequest(heartbeat=agent_pb2.AgentHeartbeat())
         while True:
-            await asyncio.sleep(heartbeat)
+            await asyncio.sleep(every)
             self._send(alive)
 
     def _generate(self, generate: agent_pb2.Generate) -> None:

@@ -13,8 +13,9 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from forerun._read import read
+from forerun._rpc import hear, heartbeat
 from forerun._wire import common_pb2, tool_pb2
-from forerun.errors import ForerunError, UnreachableError
+from forerun.errors import ForerunError
 from forerun.values import Action, Observation, ObservationStatus
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ _LOG = logging.getLogger("forerun")
 
 OFFER_TIMEOUT = 30.0
 """Seconds that the daemon may take to take an offer."""
-HEARTBEAT_MIN, HEARTBEAT_MAX = 0.05, 60.0
-"""Bounds of the heartbeat that the daemon asks for, in seconds."""
 
 _Request = tool_pb2.ToolServiceRegisterRequest
 
@@ -92,18 +91,12 @@ class Offer:
         try:
             async with aclosing(stream):
                 while True:
-                    try:
-                        message = await asyncio.wait_for(anext(stream), silence)
-                    except TimeoutError:
-                        raise UnreachableError("the daemon went silent") from None  # noqa: EM101, TRY003
-                    except StopAsyncIteration:
-                        raise UnreachableError("the daemon ended the stream") from None  # noqa: EM101, TRY003
+                    message = await hear(stream, silence)
                     match message.WhichOneof("message"):
                         case "registered" if not taken.done():
-                            heartbeat = message.registered.heartbeat_ms / 1_000
-                            heartbeat = min(max(heartbeat, HEARTBEAT_MIN), HEARTBEAT_MAX)
-                            silence = 3 * heartbeat
-                            beat = asyncio.create_task(self._beat(heartbeat))
+                            every = heartbeat(message.registered.heartbeat_ms)
+                            silence = 3 * every
+                            beat = asyncio.create_task(self._beat(every))
                             self.registration = message.registered.registration
                             taken.set_result(None)
                         case "call":
@@ -137,9 +130,9 @@ class Offer:
         answer = tool_pb2.ToolAnswer(call=call.call, observation=_to_wire(observation))
         self._outgoing.put_nowait(_Request(answer=answer))
 
-    async def _beat(self, heartbeat: float) -> None:
+    async def _beat(self, every: float) -> None:
         while True:
-            await asyncio.sleep(heartbeat)
+            await asyncio.sleep(every)
             self._outgoing.put_nowait(_Request(heartbeat=tool_pb2.ToolHeartbeat()))
 
     async def _drain(self) -> AsyncIterator[_Request]:

@@ -7,7 +7,7 @@ authority is `localhost`: grpcio's own choice for a Unix socket, its path, is no
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -15,7 +15,14 @@ from google.protobuf.message import Message
 
 from forerun._endpoint import check
 from forerun._wire import daemon_pb2
-from forerun.errors import ClosedError, ForerunError, ProtocolMismatchError, from_grpc, is_passing
+from forerun.errors import (
+    ClosedError,
+    ForerunError,
+    ProtocolMismatchError,
+    UnreachableError,
+    from_grpc,
+    is_passing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -31,6 +38,8 @@ MESSAGE_BYTES_MAX = 64 << 20
 """Longest message that is read; stops a peer from filling memory."""
 _RECONNECT_WAIT = 0.1
 """Seconds after a broken connection until a call is made again."""
+HEARTBEAT_MIN, HEARTBEAT_MAX = 0.05, 60.0
+"""Bounds of the heartbeat that the daemon asks for, in seconds; three times as long is silence."""
 CALL_TIMEOUT = 60.0
 """Seconds that a call may take which waits for nobody but the daemon."""
 _CLOSED = "the connection was closed"
@@ -120,12 +129,9 @@ class Connection:
                 request_serializer=_serialize,
                 response_deserializer=answer.FromString,
             )
-            stream = call(request, metadata=bearer(token))
-            try:
-                async for message in stream:
+            async with aclosing(_messages(call(request, metadata=bearer(token)))) as messages:
+                async for message in messages:
                     yield message
-            finally:
-                stream.cancel()
 
     async def converse(
         self,
@@ -141,12 +147,9 @@ class Connection:
                 request_serializer=_serialize,
                 response_deserializer=answer.FromString,
             )
-            stream = call(requests, metadata=bearer(token))
-            try:
-                async for message in stream:
+            async with aclosing(_messages(call(requests, metadata=bearer(token)))) as messages:
+                async for message in messages:
                     yield message
-            finally:
-                stream.cancel()
 
     async def status(self) -> daemon_pb2.DaemonServiceStatusResponse:
         """Ask the daemon what it is. Raises `ProtocolMismatchError` if it is of another major."""
@@ -179,6 +182,36 @@ class Connection:
             if self._closed and task is not None and not task.cancelling():
                 raise ClosedError(_CLOSED) from None
             raise
+
+
+async def _messages(
+    stream: grpc.aio.UnaryStreamCall[Message, Answer] | grpc.aio.StreamStreamCall[Message, Answer],
+) -> AsyncGenerator[Answer, None]:
+    """Give the messages of a stream, which ends with whoever reads them."""
+    try:
+        async for message in stream:
+            yield message
+    finally:
+        stream.cancel()
+
+
+async def hear(stream: AsyncGenerator[Answer, None], silence: float) -> Answer:
+    """Return the daemon's next message on a stream that it never ends without one.
+
+    Raises `UnreachableError` if it is silent for so many seconds, or ends the stream.
+    """
+    try:
+        return await asyncio.wait_for(anext(stream), silence)
+    except TimeoutError:
+        problem = "the daemon went silent"
+    except StopAsyncIteration:
+        problem = "the daemon ended the stream"
+    raise UnreachableError(problem)
+
+
+def heartbeat(wanted_ms: int) -> float:
+    """Return how often to say that this side is alive, in seconds, within sensible bounds."""
+    return min(max(wanted_ms / 1_000, HEARTBEAT_MIN), HEARTBEAT_MAX)
 
 
 def require_protocol(major: int, minor: int) -> None:
