@@ -4,7 +4,7 @@ use crate::auth::Authority;
 use crate::daemon::Daemon;
 use crate::error::RequestError;
 use crate::session::{
-    AGENT_QUEUE_MAX, Attach, FromAgent, Message, SessionHandle, StreamId, ToAgent, Welcome,
+    AGENT_QUEUE_MAX, Attach, FromAgent, Message, SessionHandle, StreamId, ToAgent, Welcome, millis,
 };
 use forerun_planner::{Config, Failure};
 use forerun_proto::conversions::{self, ConversionError};
@@ -364,10 +364,6 @@ async fn send(outgoing: &Outgoing, message: ToWire) -> Result<(), RequestError> 
             "the agent does not read".to_owned(),
         )),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

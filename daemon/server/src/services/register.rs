@@ -4,6 +4,7 @@
 use crate::client_tools::{self, CALL_TIMEOUT, OfferError, Registration, ToClient};
 use crate::daemon::Daemon;
 use crate::error::RequestError;
+use crate::session::millis;
 use forerun_proto::conversions::{self, ConversionError};
 use forerun_proto::v1;
 use forerun_proto::v1::tool_service_register_request::Message as FromWire;
@@ -191,10 +192,6 @@ impl Stream<'_> {
         let sent = self.outgoing.send_timeout(message, SEND_TIMEOUT).await;
         sent.map_err(|_| RequestError::ProtocolViolation("the client does not read".to_owned()))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl From<OfferError> for RequestError {

@@ -26,7 +26,7 @@ mod suggest;
 mod summary;
 mod trajectory;
 
-pub(crate) use actor::{Context, SessionSettings, spawn};
+pub(crate) use actor::{Context, SessionSettings, millis, spawn};
 pub(crate) use agents::{AGENT_QUEUE_MAX, Attach, Deadlines, StreamId, ToAgent};
 pub(crate) use caller::{ActError, ActRequest};
 pub(crate) use log::Log;
