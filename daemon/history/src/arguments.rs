@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::run::{Made, Slot, View};
 use crate::source::{Kind, Question, Source};
 use crate::values::{self, ARGUMENTS_MAX, PATH_BYTES_MAX, VALUE_BYTES_MAX};
-use forerun_types::Action;
+use forerun_types::{Action, ActionKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -63,6 +63,8 @@ struct Evidence {
     overall: Record,
     #[serde(with = "pairs")]
     after: BTreeMap<String, Record>,
+    /// The call before the one at which it was right last.
+    right_after: Option<ActionKey>,
 }
 
 /// The sets of arguments that a tool was called with, as their paths.
@@ -211,11 +213,21 @@ impl Sources {
     /// Takes note of the value that an argument had; None is one that no source gives.
     fn learn(&mut self, question: &Question, value: Option<&str>) {
         let after = question.view.last_tool();
+        let before = question.view.last_key();
         for (source, evidence) in &mut self.sources {
             let Some(answer) = question.answer(source) else {
                 continue;
             };
             let hit = value == Some(answer.as_str());
+            // A constant that is right after the very call that it was right after before is
+            // part of a task that came again, and says nothing of other tasks.
+            let is_constant = matches!(source, Source::Constant(_));
+            if hit && is_constant && evidence.right_after == before {
+                continue;
+            }
+            if hit {
+                evidence.right_after = before;
+            }
             self.kinds[question.kind(source) as usize].note(hit);
             evidence.overall.note(hit);
             if evidence.after.len() < AFTER_MAX || evidence.after.contains_key(after) {
@@ -256,7 +268,11 @@ impl Sources {
                 None => return,
             };
         }
-        self.sources.insert(source, Evidence::default());
+        let evidence = Evidence {
+            right_after: question.view.last_key(),
+            ..Evidence::default()
+        };
+        self.sources.insert(source, evidence);
     }
 
     fn is_valid(&self) -> bool {

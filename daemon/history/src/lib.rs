@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod calls;
 mod pairs;
 mod predictor;
 mod record;

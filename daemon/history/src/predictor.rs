@@ -4,10 +4,12 @@
 //!   Run that goes on ──► predict ──► candidates, each with what is proven of ones like it
 //!                          ▲
 //!   Run that ended ──► learn: 1. what would have been predicted at each step, and was it right?
-//!                             2. the tools' sequence   3. where the arguments came from
+//!                             2. what followed this very call   3. which tool followed
+//!                             4. where its arguments came from
 //! ```
 
 use crate::arguments::Arguments;
+use crate::calls::Calls;
 use crate::pairs::{self, Used};
 use crate::record::Record;
 use crate::run::{Run, View};
@@ -36,6 +38,7 @@ const GRADES: usize = 10;
 pub struct Predictor {
     /// Runs that were learned.
     runs: u64,
+    calls: Calls,
     sequence: Sequence,
     arguments: Arguments,
     #[serde(with = "pairs")]
@@ -95,6 +98,7 @@ impl Predictor {
         }
         self.runs = self.runs.saturating_add(1);
         let judged = self.judge(run);
+        self.calls.learn(run, self.runs);
         self.sequence.learn(run, self.runs);
         for (step, made) in run.made().iter().enumerate() {
             self.arguments.learn(run.before(step), made, self.runs);
@@ -124,15 +128,21 @@ impl Predictor {
     }
 
     fn think(&self, view: View, most: usize) -> Vec<Thought> {
-        let mut found: Vec<(Action, f64)> = Vec::new();
+        let (mut found, left) = self.calls.next(&view);
+        found.retain(|(action, _)| action.tool != ASK_USER);
         let tools = self.sequence.next(&view).into_iter();
         for (tool, chance) in tools.filter(|(tool, _)| tool != ASK_USER) {
+            let chance = left * chance;
             // Tools come with falling probability: what follows can not be better.
             if found.iter().filter(|(_, other)| *other >= chance).count() >= most {
                 break;
             }
-            let calls = self.arguments.propose(view, &tool, most).into_iter();
-            found.extend(calls.map(|(action, share)| (action, chance * share)));
+            for (action, share) in self.arguments.propose(view, &tool, most) {
+                match found.iter_mut().find(|(other, _)| *other == action) {
+                    Some((_, known)) => *known += chance * share,
+                    None => found.push((action, chance * share)),
+                }
+            }
         }
         found.sort_by(|one, other| other.1.total_cmp(&one.1));
         found.truncate(most);
@@ -155,6 +165,7 @@ impl Predictor {
         let grades = self.grades.values().flat_map(|grades| &grades.records);
         self.grades.len() <= TOOLS_MAX
             && grades.copied().all(Record::is_valid)
+            && self.calls.is_valid()
             && self.sequence.is_valid()
             && self.arguments.is_valid()
     }

@@ -2,6 +2,7 @@
 //! and when. A [`View`] is the run as it was before one of its steps, so that one and the same
 //! structure serves a session that goes on and one that has ended.
 
+use crate::calls::ARGUMENT_BYTES_MAX;
 use crate::values::{self, Argument, Shape};
 use forerun_types::{Action, ActionKey, Observation};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ pub(crate) struct Symbol {
 pub(crate) struct Made {
     pub(crate) symbol: Symbol,
     pub(crate) key: ActionKey,
+    /// The arguments as they were given, unless they are too long to be remembered.
+    pub(crate) text: Option<String>,
     /// None if there are too many of them.
     pub(crate) arguments: Option<Vec<Argument>>,
 }
@@ -89,6 +92,9 @@ impl Run {
                 failed: observation.is_some_and(Observation::is_error),
             },
             key: action.key(),
+            text: Some(action.arguments.as_str())
+                .filter(|text| text.len() <= ARGUMENT_BYTES_MAX)
+                .map(str::to_owned),
             arguments: arguments.clone(),
         });
         for (path, text) in arguments.into_iter().flatten() {
@@ -181,6 +187,11 @@ impl<'a> View<'a> {
     /// The tool that was called last.
     pub(crate) fn last_tool(&self) -> &'a str {
         self.made().last().map_or("", |made| &made.symbol.tool)
+    }
+
+    /// The last call; None at the beginning.
+    pub(crate) fn last_key(&self) -> Option<ActionKey> {
+        self.made().last().map(|made| made.key)
     }
 
     /// What is known of an origin, if anything is.

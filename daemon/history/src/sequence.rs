@@ -5,9 +5,6 @@
 //! is a call shorter: interpolated absolute discounting (Ney, Essen and Kneser 1994; what
 //! Kneser and Ney smooth with, without their counts of continuations). The idea of backing off
 //! from the longest context that was seen is that of prediction by partial matching (Cleary and Witten 1984).
-//!
-//! One context is added between orders one and two: the run's first call with its last. How a run
-//! begins says what kind of task it is, and is beyond the reach of four calls soon.
 
 use crate::pairs::{self, Used};
 use crate::run::{Run, Symbol, View};
@@ -17,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Calls that are looked back at.
 const ORDER: usize = 4;
 /// What each tool that followed a context gives up, of its count, to shorter contexts.
-const DISCOUNT: f64 = 0.75;
+pub(crate) const DISCOUNT: f64 = 0.75;
 /// Most contexts; the least recently used go. Stops a tool's outcomes from filling the memory.
 pub(crate) const CONTEXTS_MAX: usize = 4096;
 /// Most tools that may follow one context; later ones are not counted. Stops an agent that
@@ -36,11 +33,8 @@ pub(crate) struct Sequence {
 
 /// The calls before a step, newest last; at the beginning of a run there is one that is none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Context {
-    opening: Option<Symbol>,
-    last: Vec<Option<Symbol>>,
-}
+#[serde(transparent)]
+struct Context(Vec<Option<Symbol>>);
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,7 +98,7 @@ impl Sequence {
         self.contexts.len() <= CONTEXTS_MAX
             && self.contexts.iter().all(|(context, followers)| {
                 let total = followers.counts.values().map(|n| u64::from(*n));
-                context.last.len() <= ORDER
+                context.0.len() <= ORDER
                     && followers.counts.len() <= FOLLOWERS_MAX
                     && followers.counts.values().all(|n| *n > 0)
                     && total.sum::<u64>() < u64::from(COUNT_MAX)
@@ -139,17 +133,7 @@ fn contexts(view: &View) -> Vec<Context> {
         .chain(symbols.skip(made.len().saturating_sub(ORDER)))
         .collect();
     // With more calls than are looked back at, the one that is none is out of sight.
-    let orders = (0..=history.len().min(ORDER)).map(|order| Context {
-        opening: None,
-        last: history[history.len() - order..].to_vec(),
-    });
-    let mut contexts: Vec<Context> = orders.collect();
-    if let [first, _, ..] = made {
-        let with_opening = Context {
-            opening: Some(first.symbol.clone()),
-            last: contexts[1].last.clone(),
-        };
-        contexts.insert(2, with_opening);
-    }
-    contexts
+    (0..=history.len().min(ORDER))
+        .map(|order| Context(history[history.len() - order..].to_vec()))
+        .collect()
 }

@@ -4,4 +4,6 @@ mod compare;
 mod docs;
 mod golden;
 mod paper;
+mod predict;
 mod replay;
+mod scratch;
