@@ -25,6 +25,9 @@ const CANDIDATES_JUDGED: usize = 3;
 /// Most tools whose candidates have a record; the least recently used go. Stops an agent that
 /// invents tools from filling the memory.
 pub(crate) const TOOLS_MAX: usize = 128;
+/// Tools that are tried at one step, the most probable ones; stops a predictor that knows many
+/// from trying all of them, for nothing.
+const TOOLS_TRIED: usize = 5;
 /// Grades of what is thought of a candidate. Ones of a tool and a grade have a record of how
 /// many of them were right.
 const GRADES: usize = 10;
@@ -90,6 +93,17 @@ impl Predictor {
         self.sequence.next(&run.before(run.len()))
     }
 
+    /// The calls of one tool that may come next with their probabilities if it does, the most
+    /// probable first; at most `most`, and at most [`CANDIDATES_MAX`]. For a caller that knows
+    /// the tool before its arguments, as one does that reads an agent's answer as it comes.
+    pub fn calls_of(&self, run: &Run, tool: &str, most: usize) -> Vec<(Action, f64)> {
+        if run.is_overlong() {
+            return Vec::new();
+        }
+        let view = run.before(run.len());
+        self.arguments.propose(view, tool, most.min(CANDIDATES_MAX))
+    }
+
     /// Learns from a run that has ended. Only what was decided belongs into it: what an agent
     /// does below a wrong prefix is not what it does.
     pub fn learn(&mut self, run: &Run) {
@@ -131,7 +145,8 @@ impl Predictor {
         let (mut found, left) = self.calls.next(&view);
         found.retain(|(action, _)| action.tool != ASK_USER);
         let tools = self.sequence.next(&view).into_iter();
-        for (tool, chance) in tools.filter(|(tool, _)| tool != ASK_USER) {
+        let tools = tools.filter(|(tool, _)| tool != ASK_USER);
+        for (tool, chance) in tools.take(TOOLS_TRIED) {
             let chance = left * chance;
             // Tools come with falling probability: what follows can not be better.
             if found.iter().filter(|(_, other)| *other >= chance).count() >= most {

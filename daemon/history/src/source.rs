@@ -26,6 +26,8 @@ pub(crate) enum Source {
 pub(crate) enum Pick {
     /// The first that the argument has not had in this run: lists are gone through.
     Next,
+    /// The newest that the argument has not had in this run.
+    Recent,
     /// The newest.
     Last,
     /// The one with this number among those that came with the newest.
@@ -77,7 +79,7 @@ impl<'a> Question<'a> {
                 continue;
             }
             let elements = (0..ELEMENTS_MAX).map(Pick::Element);
-            let picks = [Pick::Next, Pick::Last, Pick::First].into_iter();
+            let picks = [Pick::Next, Pick::Recent, Pick::Last, Pick::First].into_iter();
             let right = picks
                 .chain(elements)
                 .filter(|pick| self.pick(*pick, values) == Some(value));
@@ -122,12 +124,11 @@ impl<'a> Question<'a> {
 
     fn pick<'v>(&self, pick: Pick, values: Values<'v>) -> Option<&'v str> {
         let text = |value: &'v (usize, String)| value.1.as_str();
+        let is_new = |text: &&str| !self.used.contains(text);
         let (step, _) = values.last()?;
         match pick {
-            Pick::Next => values
-                .iter()
-                .map(text)
-                .find(|text| !self.used.contains(text)),
+            Pick::Next => values.iter().map(text).find(is_new),
+            Pick::Recent => values.iter().rev().map(text).find(is_new),
             Pick::Last => values.last().map(text),
             Pick::Element(number) => {
                 let newest = &values[values.partition_point(|(other, _)| other < step)..];

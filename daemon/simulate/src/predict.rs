@@ -51,8 +51,10 @@ pub struct Outcome {
     pub history: Hits,
     /// The tool that most often followed the one before, with the arguments it last had.
     pub bigram: Hits,
-    /// The last arguments of the tool that is called: the tool itself is given.
-    pub repeat: Hits,
+    /// The predictor, where the tool that is called is given.
+    pub derived: Hits,
+    /// The last arguments of the tool that is called, where it is given.
+    pub repeated: Hits,
     /// The predictor's candidates: their confidence, and whether they were right. At the end
     /// of a run they were not.
     pub candidates: Vec<(f64, bool)>,
@@ -86,18 +88,20 @@ pub fn tables(episodes: &[Episode], split: Split) -> [Table; 2] {
         let of = episodes.iter().filter(|episode| episode.trace == name);
         let outcome = Outcome::of(&of.collect::<Vec<_>>(), split);
         let ways = [
-            ("history", outcome.history),
-            ("bigram, last arguments", outcome.bigram),
-            ("last arguments, tool given", outcome.repeat),
+            ("history", false, outcome.history),
+            ("bigram, last arguments", false, outcome.bigram),
+            ("history, tool given", true, outcome.derived),
+            ("last arguments, tool given", true, outcome.repeated),
         ];
-        for (way, found) in ways {
+        for (way, is_given, found) in ways {
+            let tool = |hits| share(hits, if is_given { 0 } else { found.calls });
             let share = |hits| share(hits, found.calls);
             hits.rows.push(vec![
                 name.into(),
                 way.into(),
                 Cell::Count(found.calls),
-                share(found.tool_first),
-                share(found.tool_any),
+                tool(found.tool_first),
+                tool(found.tool_any),
                 share(found.call_first),
                 share(found.call_any),
             ]);
@@ -190,8 +194,12 @@ impl Outcome {
             let calls: Vec<Action> = tools.iter().filter_map(repeated).collect();
             self.bigram
                 .count(target, tools.iter().copied(), calls.iter());
-            let call = repeated(&target.tool.as_str());
-            self.repeat.count(target, [].into_iter(), call.iter());
+            let given = [target.tool.as_str()];
+            let derived = learned.predictor.calls_of(&run, given[0], FIRST);
+            let calls = derived.iter().map(|(action, _)| action);
+            self.derived.count(target, given.into_iter(), calls);
+            let call = repeated(&given[0]);
+            self.repeated.count(target, given.into_iter(), call.iter());
 
             run.push(target, None);
             last.insert(target.tool.clone(), target.arguments.clone());

@@ -6,4 +6,3 @@ mod golden;
 mod paper;
 mod predict;
 mod replay;
-mod scratch;
