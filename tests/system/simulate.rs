@@ -43,7 +43,10 @@ fn predictions_stand_beside_their_baselines() {
     let file = trace(&home, "trace.jsonl", TRACE);
     let predict = ["simulate", "predict", &file, "--csv"];
     let csv = home.succeed(&predict);
-    assert!(csv.starts_with("trace,predictor,calls,tool_first,"), "{csv}");
+    assert!(
+        csv.starts_with("trace,predictor,calls,tool_first,"),
+        "{csv}"
+    );
     assert_eq!(csv.lines().count(), 4, "{csv}");
     let folds = home.succeed(&[&predict[..], &["--folds", "2", "--seed", "1"]].concat());
     assert_eq!(csv, folds, "of one task there is one part");
