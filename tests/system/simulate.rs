@@ -38,6 +38,23 @@ fn a_replay_stands_beside_off_as_a_table_as_csv_and_as_json() {
 }
 
 #[test]
+fn predictions_stand_beside_their_baselines() {
+    let home = Home::without_daemon();
+    let file = trace(&home, "trace.jsonl", TRACE);
+    let predict = ["simulate", "predict", &file, "--csv"];
+    let csv = home.succeed(&predict);
+    assert!(
+        csv.starts_with("trace,predictor,calls,tool_first,"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    let folds = home.succeed(&[&predict[..], &["--folds", "2", "--seed", "1"]].concat());
+    assert_eq!(csv, folds, "of one task there is one part");
+    let confidence = home.succeed(&[&predict[..], &["--confidence"]].concat());
+    assert!(confidence.starts_with("trace,confidence,"), "{confidence}");
+}
+
+#[test]
 fn the_papers_figures_are_the_same_each_time_and_are_written_as_csv_and_svg() {
     let home = Home::without_daemon();
     let dir = home.path("figures").display().to_string();

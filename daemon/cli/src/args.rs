@@ -555,6 +555,9 @@ pub(crate) enum SimulateCommand {
     },
     /// Replay recorded runs, with speculation and without
     Replay(ReplayArgs),
+    /// Predict recorded runs from other recorded runs: how often would history alone have known
+    /// the next call?
+    Predict(PredictArgs),
     /// Compare fixed depths with `auto` and `dynamic`, over a grid of agents
     Compare {
         /// Values of tau to try, in thousandths
@@ -585,6 +588,28 @@ pub(crate) struct ReplayArgs {
     /// How long the target thinks where a trace does not say
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
     pub(crate) target_seconds: f64,
+    #[command(flatten)]
+    pub(crate) results: Results,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    /// Traces: JSON, one step or one run a line
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Deal the tasks into N parts and predict each from the others, in place of each task
+    /// from all others
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub(crate) folds: Option<u32>,
+    /// How tasks are dealt
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "folds")]
+    pub(crate) seed: u64,
+    /// Predict each run from those before it, of its own task too
+    #[arg(long, conflicts_with = "folds")]
+    pub(crate) in_order: bool,
+    /// Show how many of its candidates were right, by their confidence
+    #[arg(long)]
+    pub(crate) confidence: bool,
     #[command(flatten)]
     pub(crate) results: Results,
 }

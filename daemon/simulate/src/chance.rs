@@ -27,6 +27,8 @@ pub enum Purpose {
     Interruption,
     /// How long a person waits.
     Patience,
+    /// Into which part a task is dealt.
+    Fold,
 }
 
 /// The numbers of one place and purpose, one after another.

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod meter;
 pub mod model;
 pub mod paper;
+pub mod predict;
 pub mod preset;
 pub mod replay;
 pub mod statistics;

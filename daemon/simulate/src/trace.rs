@@ -19,6 +19,8 @@ const SECONDS_MAX: f64 = 86_400.0;
 /// One recorded run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
+    /// The trace it is from.
+    pub trace: String,
     /// Where it is from: the trace, and which arm of it.
     pub source: String,
     /// Which task it solved.
@@ -222,6 +224,7 @@ impl Episodes {
             .entry((source.clone(), name))
             .or_insert_with(|| {
                 self.all.push(Episode {
+                    trace: line.trace.clone(),
                     source,
                     task: task.clone(),
                     steps: Vec::new(),

@@ -1,18 +1,19 @@
 //! `forerun simulate`: the planner in virtual time. Needs no daemon, and reads and writes
 //! nothing but the files that it is given.
 
-use crate::args::{ReplayArgs, Results, SimulateCommand, WindowArg};
+use crate::args::{PredictArgs, ReplayArgs, Results, SimulateCommand, WindowArg};
 use crate::commands::with_causes;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use forerun_planner::Window;
 use forerun_simulate::compare::Compare;
 use forerun_simulate::paper::{FIGURES, Paper};
+use forerun_simulate::predict::{self, Split};
 use forerun_simulate::preset::Preset;
 use forerun_simulate::replay::{self, Replay};
 use forerun_simulate::study::Study;
 use forerun_simulate::table::Table;
-use forerun_simulate::trace;
+use forerun_simulate::trace::{self, Episode};
 use std::io::Read;
 use std::path::Path;
 
@@ -38,6 +39,7 @@ pub(crate) fn simulate(output: Output, command: SimulateCommand) -> Result<(), F
             papers(output, &paper, &figures, out.as_deref(), results)
         }
         SimulateCommand::Replay(args) => replays(output, &args),
+        SimulateCommand::Predict(args) => predictions(output, &args),
         SimulateCommand::Compare {
             taus,
             steps,
@@ -105,15 +107,7 @@ fn write(output: Output, dir: &Path, study: &Study) -> Result<(), Failure> {
 fn replays(output: Output, args: &ReplayArgs) -> Result<(), Failure> {
     let mut episodes = Vec::new();
     for path in &args.files {
-        let text = read(path)?;
-        let found = trace::parse(&text).map_err(|error| {
-            let message = format!("{}: {}", path.display(), with_causes(&error));
-            Failure::new(Exit::Data, &error.code().to_uppercase(), message)
-        })?;
-        if found.is_empty() {
-            let message = format!("{}: there is no run in it", path.display());
-            return Err(Failure::new(Exit::Data, "TRACE_EMPTY", message));
-        }
+        let found = runs(path)?;
         if found.iter().all(|episode| !episode.is_proposed()) {
             let path = path.display();
             output.note(&format!(
@@ -138,6 +132,42 @@ fn replays(output: Output, args: &ReplayArgs) -> Result<(), Failure> {
     let table = replay::compare(&episodes, &arms);
     print(output, args.results, &table, true);
     Ok(())
+}
+
+fn predictions(output: Output, args: &PredictArgs) -> Result<(), Failure> {
+    let mut episodes = Vec::new();
+    for path in &args.files {
+        episodes.extend(runs(path)?);
+    }
+    let split = match args.folds {
+        Some(parts) => Split::Folds {
+            parts: parts as usize,
+            seed: args.seed,
+        },
+        None if args.in_order => Split::Order,
+        None => Split::Tasks,
+    };
+    let [hits, by_confidence] = predict::tables(&episodes, split);
+    let table = match args.confidence {
+        true => by_confidence,
+        false => hits,
+    };
+    print(output, args.results, &table, true);
+    Ok(())
+}
+
+/// The runs that a trace records; at least one.
+fn runs(path: &Path) -> Result<Vec<Episode>, Failure> {
+    let text = read(path)?;
+    let found = trace::parse(&text).map_err(|error| {
+        let message = format!("{}: {}", path.display(), with_causes(&error));
+        Failure::new(Exit::Data, &error.code().to_uppercase(), message)
+    })?;
+    if found.is_empty() {
+        let message = format!("{}: there is no run in it", path.display());
+        return Err(Failure::new(Exit::Data, "TRACE_EMPTY", message));
+    }
+    Ok(found)
 }
 
 /// A table as it is wanted. `head`: whether the names of its columns belong to its CSV.

@@ -1,10 +1,13 @@
 //! The tables of the crate's page are what the code prints. With `UPDATE_DOCS=1` they are
 //! written anew.
 
+use crate::predict::AIRLINE;
 use forerun_planner::Window;
 use forerun_simulate::compare::Compare;
 use forerun_simulate::paper::Paper;
+use forerun_simulate::predict::{Split, tables};
 use forerun_simulate::table::Table;
+use forerun_simulate::trace;
 use std::path::Path;
 
 /// The same as `forerun simulate paper` has without flags.
@@ -30,12 +33,18 @@ fn markdown(table: &Table) -> String {
 
 #[test]
 fn the_tables_of_the_page_are_what_the_code_prints() {
+    let airline = trace::parse(AIRLINE).expect("a trace");
+    let [hits, _] = tables(&airline, Split::Tasks);
+    let [in_order, by_confidence] = tables(&airline, Split::Order);
     let sections = [
         ("figure-9", overview(9)),
         ("figure-11", overview(11)),
         ("figure-12", overview(12)),
         ("figure-20", overview(20)),
         ("acceptance", markdown(&Compare::documented().acceptance())),
+        ("predicted", markdown(&hits)),
+        ("by-confidence", markdown(&by_confidence)),
+        ("in-order", markdown(&in_order)),
     ];
     let mut text = std::fs::read_to_string(page()).expect("the page");
     for (name, content) in sections {

@@ -4,4 +4,5 @@ mod compare;
 mod docs;
 mod golden;
 mod paper;
+mod predict;
 mod replay;
