@@ -35,6 +35,15 @@ pub enum Input {
         /// earlier one, or beyond the session's width, are not used.
         others: Vec<Candidate>,
     },
+    /// Somebody who was not asked knows candidates for the step of this prefix: they join those
+    /// of the approximation agent, as far as the session's width goes. If that step has a
+    /// verdict, or is not there, they come too late and are not used.
+    Offered {
+        /// What they come after.
+        prefix: PrefixId,
+        /// Best first.
+        candidates: Vec<Candidate>,
+    },
     /// A call failed; this covers idle and total deadlines, which the server keeps.
     Failed {
         /// The call.

@@ -170,6 +170,7 @@ impl Planner {
                 candidate,
                 others,
             } => self.answered(call, candidate, others),
+            Input::Offered { prefix, candidates } => self.offered(prefix, candidates),
             Input::Failed { call, failure } => self.failed(call, failure),
             Input::Executed { execution, outcome } => self.executed(execution, outcome),
             Input::Retired { node, result } => self.retired(node, result),
@@ -391,7 +392,6 @@ impl Planner {
     }
 
     fn answered(&mut self, call: CallId, candidate: Candidate, others: Vec<Candidate>) {
-        let width = self.config.candidates_max();
         let Some((role, step)) = self.ledger.arrived(call) else {
             return;
         };
@@ -403,25 +403,7 @@ impl Planner {
             Role::Approximation => {
                 self.approximation.answered();
                 slot.approximation.call = Call::Answered(call);
-                debug_assert!(slot.node.is_none(), "A was cancelled when T answered");
-                let mut candidates = vec![candidate];
-                for other in others {
-                    if !candidates.iter().any(|earlier| earlier.matches(&other)) {
-                        candidates.push(other);
-                    }
-                }
-                candidates.truncate(width);
-                let nodes = candidates.into_iter().map(|candidate| {
-                    Node::new(self.ledger.node_id(), candidate, Source::Approximation)
-                });
-                slot.siblings = nodes.collect();
-                slot.proposals = (slot.siblings.iter())
-                    .map(|node| Proposal {
-                        node: node.id,
-                        candidate: node.candidate,
-                    })
-                    .collect();
-                slot.node = Some(slot.siblings.remove(0));
+                self.propose(position, [candidate].into_iter().chain(others));
             }
             Role::Target => {
                 self.target.answered();
@@ -431,6 +413,36 @@ impl Planner {
                     let role = Role::Approximation;
                     self.ledger.end_call(slot, role, AskEnd::Dropped, ANSWERED);
                 }
+            }
+        }
+    }
+
+    fn offered(&mut self, prefix: PrefixId, candidates: Vec<Candidate>) {
+        let mut slots = self.tree.slots().iter();
+        let open = slots.position(|slot| slot.prefix == prefix && !slot.has_verdict());
+        if let Some(position) = open.filter(|_| self.config.depth > 0) {
+            self.propose(position, candidates.into_iter());
+        }
+    }
+
+    /// Rule 2: candidates join those of their step, as far as the width goes.
+    fn propose(&mut self, position: usize, candidates: impl Iterator<Item = Candidate>) {
+        let width = self.config.candidates_max();
+        let slot = &mut self.tree.slots_mut()[position];
+        for candidate in candidates {
+            // What T said before the user suggested something is a candidate, too.
+            let known = slot.candidates().any(|node| node.candidate.matches(&candidate));
+            if known || slot.candidates().count().max(slot.proposals.len()) >= width {
+                continue;
+            }
+            let node = Node::new(self.ledger.node_id(), candidate, Source::Approximation);
+            slot.proposals.push(Proposal {
+                node: node.id,
+                candidate,
+            });
+            match &slot.node {
+                None => slot.node = Some(node),
+                Some(_) => slot.siblings.push(node),
             }
         }
     }

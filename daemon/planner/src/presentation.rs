@@ -31,21 +31,23 @@ fn next_of_step(slot: &Slot) -> Option<(Presented, Shown)> {
         .or_else(|| answer(slot, shown))
 }
 
-/// a_i.
+/// a_i; said again if candidates joined it.
 fn proposal(slot: &Slot, shown: Shown) -> Option<(Presented, Shown)> {
-    let (proposal, siblings) = slot.proposals.split_first().filter(|_| !shown.proposal)?;
-    let siblings = siblings.iter();
+    let (proposal, siblings) = slot.proposals.split_first()?;
+    if shown.proposals == slot.proposals.len() {
+        return None;
+    }
     let line = Presented::Proposed {
         step: slot.step,
         node: proposal.node,
         prefix: slot.prefix,
         action: proposal.candidate.action,
-        siblings: siblings
+        siblings: (siblings.iter())
             .map(|sibling| (sibling.node, sibling.candidate.action))
             .collect(),
     };
     let shown = Shown {
-        proposal: true,
+        proposals: slot.proposals.len(),
         waiting: false,
         line: Some(proposal.node),
         ..shown

@@ -135,7 +135,8 @@ pub(crate) enum Review {
 /// What of a step was presented.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shown {
-    pub(crate) proposal: bool,
+    /// How many of the proposals.
+    pub(crate) proposals: usize,
     pub(crate) waiting: bool,
     /// The node that the last line of this step was about.
     pub(crate) line: Option<NodeId>,
@@ -280,6 +281,11 @@ impl Slot {
         }
         let answer = self.answer.filter(|_| self.claim.is_none())?;
         Some((answer, Source::Target))
+    }
+
+    /// Whether T or the user has spoken, whatever holds their word back.
+    pub(crate) fn has_verdict(&self) -> bool {
+        self.decided.is_some() || self.user.is_some() || self.answer.is_some()
     }
 
     /// The candidates, that of the path first.

@@ -346,13 +346,15 @@ impl Planner {
             && self.depth.reaches(self.tree.guesses())
     }
 
-    /// A is asked where the path ends, while T thinks about the same step.
+    /// A is asked where the path ends, while T thinks about the same step: one call at a
+    /// time, also where candidates that were offered have led the path on.
     fn ask_approximation(&mut self) {
         let Some(last) = self.tree.len().checked_sub(1) else {
             return;
         };
         let may_ask = self.config.depth > 0
             && self.approximation.may_ask(self.clock.now())
+            && self.ledger.in_flight(Role::Approximation) == 0
             && self.tree.settled(last);
         let slot = &mut self.tree.slots_mut()[last];
         let wanted = slot.node.is_none()

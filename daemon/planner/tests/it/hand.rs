@@ -153,6 +153,14 @@ impl Hand {
         });
     }
 
+    /// Somebody who was not asked has candidates for a step.
+    #[track_caller]
+    pub(crate) fn foresees(&mut self, step: u32, texts: &[&str]) {
+        let prefix = self.step(step).expect("it is in the tree").prefix;
+        let candidates = texts.iter().map(|text| action(text)).collect();
+        self.input(Input::Offered { prefix, candidates });
+    }
+
     /// The running action of a candidate completes.
     #[track_caller]
     pub(crate) fn candidate_runs(&mut self, step: u32, text: &str) {

@@ -241,6 +241,8 @@ impl Monitor {
             Interrupt::Backtrack { step, prefix, .. } => {
                 assert_eq!(self.going_back, None);
                 self.going_back = Some((step.0, *prefix));
+                // What is decided anew has not been stale.
+                self.stale = (0, 0);
             }
             _ => {}
         }
@@ -527,10 +529,9 @@ impl Monitor {
             } => {
                 assert_eq!(step.0, self.lowest(), "proposed before its turn");
                 assert!(self.all_shown(), "a_i before t_(i-1)");
-                assert!(self.proposed.insert(*node), "{node} is shown twice");
-                for (sibling, _) in siblings {
-                    assert!(self.proposed.insert(*sibling), "{sibling} is shown twice");
-                }
+                let nodes = [node].into_iter().chain(siblings.iter().map(|(node, _)| node));
+                let new = nodes.filter(|node| self.proposed.insert(**node)).count();
+                assert!(new > 0, "{node} is shown twice");
                 assert!(siblings.len() < self.config.width.clamp(1, 8) as usize);
                 let parent = step
                     .0

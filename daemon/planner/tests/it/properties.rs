@@ -60,6 +60,7 @@ enum What {
     Accept,
     Retry,
     Suggest,
+    Offer,
     Backtrack,
     Pause,
     Resume,
@@ -143,6 +144,7 @@ fn pokes() -> impl Strategy<Value = Vec<Poke>> {
         3 => Just(What::Accept),
         1 => Just(What::Retry),
         2 => Just(What::Suggest),
+        3 => Just(What::Offer),
         2 => Just(What::Backtrack),
         2 => Just(What::Pause),
         2 => Just(What::Resume),
@@ -378,6 +380,12 @@ fn poke(sim: &mut Sim, seed: u64, poke: &Poke) {
         }
         What::Suggest => {
             sim.suggest(&choice.to_string());
+        }
+        What::Offer => {
+            let prefix = view.map_or(root(), |view| view.prefix);
+            let candidates = (0..choice % 4).map(|place| idea(seed, view, (choice >> 8) + place));
+            let candidates = candidates.collect();
+            sim.feed(Input::Offered { prefix, candidates });
         }
         What::Backtrack => backtrack(sim, seed, choice),
         What::Retry => sim.interrupt(Interrupt::Retry),

@@ -1,7 +1,8 @@
 //! Several candidates a step: siblings that are executed side by side (rules 2 and 4a).
 
 use crate::hand::*;
-use forerun_planner::{Config, Effect, Outcome, Refusal};
+use crate::sim::action;
+use forerun_planner::{Config, Effect, Input, Outcome, Refusal};
 use forerun_types::{AskEnd, StepIndex};
 
 fn wide(width: u32) -> Hand {
@@ -164,4 +165,50 @@ fn a_suggestion_keeps_all_candidates() {
     hand.says(T, 0, "z");
     assert_eq!(hand.planner.counters().matched, 1);
     assert!(hand.asks(T, 1), "on the prefix with the suggestion");
+}
+
+#[test]
+fn what_nobody_was_asked_for_joins_the_candidates_as_far_as_the_width_goes() {
+    let mut hand = wide(3);
+    hand.foresees(0, &["x"]);
+    assert_eq!(launched(&hand), 1);
+    assert_eq!(hand.lines(), ["a0"]);
+    hand.offers(0, &["x", "y", "z", "too much"]);
+    assert_eq!(launched(&hand), 2, "x runs already");
+    assert_eq!(hand.lines(), ["a0++", "waiting 0"]);
+    hand.candidate_runs(0, "x");
+    hand.foresees(0, &["one more"]);
+    assert_eq!(launched(&hand), 0);
+    hand.says(T, 0, "z");
+    hand.candidate_runs(0, "z");
+    assert_eq!(hand.planner.counters().matched, 1);
+}
+
+#[test]
+fn what_is_foreseen_without_an_approximation_agent_is_executed_too() {
+    let mut hand = wide(1);
+    hand.input(Input::AgentLost { role: A });
+    hand.foresees(0, &["x"]);
+    hand.candidate_runs(0, "x");
+    assert!(hand.asks(T, 1), "the path goes on below it");
+    hand.says(T, 0, "x");
+    assert_eq!(hand.planner.counters().matched, 1);
+}
+
+#[test]
+fn what_comes_after_the_verdict_or_with_speculation_off_is_not_used() {
+    let mut hand = wide(3);
+    hand.says(T, 0, "x");
+    hand.foresees(0, &["y"]);
+    assert_eq!(launched(&hand), 0);
+    let prefix = forerun_types::PrefixId(forerun_types::Digest::of("nowhere"));
+    let candidates = vec![action("y")];
+    hand.input(Input::Offered { prefix, candidates });
+    assert_eq!(launched(&hand), 0);
+    let mut off = Hand::with(Config {
+        depth: 0,
+        ..Config::default()
+    });
+    off.foresees(0, &["y"]);
+    assert_eq!(launched(&off), 0);
 }
