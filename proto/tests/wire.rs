@@ -5,7 +5,8 @@ use forerun_proto::{FILE_DESCRIPTOR_SET, v1};
 use forerun_types::{
     Action, ApprovalEnd, ApprovalId, AskEnd, CallId, ChangeKind, CommitId, Digest, Event,
     EventKind, ExecutionEnd, ExecutionId, LeftAlone, LimitName, NodeId, Observation,
-    ObservationStatus, PathChange, PrefixId, Role, Sibling, Source, StepIndex, Time, Undone, Usage,
+    ObservationStatus, PathChange, Predictor, PrefixId, Role, Sibling, Source, StepIndex, Time,
+    Undone, Usage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -184,6 +185,11 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             action: action(),
             others: prop::collection::vec(action(), 0..3),
             usage: usage()
+        }),
+        kind!(Predicted {
+            step: step(),
+            by: prop::sample::select(vec![Predictor::History, Predictor::Caller]),
+            actions: prop::collection::vec(action(), 0..3),
         }),
         kind!(CallEnded {
             call: call(),

@@ -15,6 +15,7 @@ mod logs;
 mod mcp;
 mod models;
 mod policies;
+mod predict;
 mod resilience;
 mod simulate;
 mod stale;

@@ -398,3 +398,145 @@ fn hosts_are_told_to_start_it_once_and_the_change_is_shown() {
         "[]"
     );
 }
+
+/// A server in Python, which needs no package: `look_up` takes `milliseconds`, `Delete-It` notes
+/// what it deleted.
+const SERVER: &str = r#"
+import json, sys, time
+def tool(name, hints):
+    schema = {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}}
+    return {"name": name, "description": f"A tool, {name}.", "inputSchema": schema,
+            "outputSchema": {"type": "object"}, "annotations": hints}
+for line in sys.stdin:
+    message = json.loads(line)
+    method, params = message.get("method"), message.get("params", {})
+    if "id" not in message:
+        continue
+    if method == "initialize":
+        result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "small", "version": "1"}}
+    elif method == "tools/list":
+        result = {"tools": [tool("look_up", {"readOnlyHint": True}), tool("Delete-It", {})]}
+    elif method == "tools/call":
+        key = params["arguments"]["key"]
+        with open(sys.argv[1], "a") as notes:
+            notes.write(f"{params['name']} {key}\n")
+        time.sleep(float(sys.argv[2]) / 1000)
+        result = {"content": [{"type": "text", "text": f"{params['name']} of {key}"}],
+                  "isError": key == "broken"}
+    else:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"],
+                          "error": {"code": -32601, "message": "no such method"}}), flush=True)
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"#;
+
+fn server(home: &Home) -> String {
+    let path = home.path("server.py");
+    fs::write(&path, SERVER).expect("written");
+    path.into_os_string().into_string().expect("text")
+}
+
+#[test]
+fn a_wrapped_server_is_under_policy_and_its_pure_tools_run_ahead() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let workspace = workspace.to_str().expect("text");
+    let server = server(&home);
+    let notes = home.path("notes");
+    let notes = notes.to_str().expect("text");
+    let start = |policy: &str, takes: &str| {
+        let own = ["mcp", "--workspace", workspace, "--policy", policy];
+        let wrap = ["--pure", "look_up", "--name", "small", "--wrap", "python3"];
+        let command = [server.as_str(), notes, takes];
+        Host::start(&home, &[&own[..], &wrap, &command].concat())
+    };
+    let noted = || fs::read_to_string(notes).unwrap_or_default();
+
+    let mut host = start("locked-down", "0");
+    let listed = host.request("tools/list", json!({}));
+    let tools = listed["result"]["tools"].as_array().expect("tools");
+    let names: Vec<_> = tools.iter().map(|tool| &tool["name"]).collect();
+    assert_eq!(names, ["look_up", "Delete-It", "result"]);
+    assert_eq!(tools[0]["annotations"]["readOnlyHint"], true);
+    assert_eq!(tools[0]["outputSchema"], Value::Null);
+    let (failed, text) = host.call("look_up", json!({ "key": "a" }));
+    assert!(failed && text.contains("policy_forbidden"), "{text}");
+    assert_eq!(noted(), "", "a denied call reaches it not");
+    host.leave();
+
+    let mut host = start("workspace-write", "30");
+    let (failed, text) = host.call("Delete-It", json!({ "key": "b" }));
+    assert_eq!((failed, text.as_str()), (false, "Delete-It of b"));
+    let (failed, text) = host.call("look_up", json!({ "key": "broken" }));
+    assert_eq!((failed, text.as_str()), (true, "look_up of broken"));
+    let (failed, text) = host.call("look_up", json!({ "key": 1 }));
+    assert!(failed && text.contains("key"), "{text}");
+    let none = host.request("tools/call", json!({ "name": "diff", "arguments": {} }));
+    assert_eq!(none["error"]["code"], -32602, "{none}");
+    assert_eq!(noted(), "Delete-It b\nlook_up broken\n");
+    host.leave();
+
+    // What comes again is foreseen: once `look_up` was seen to take its time, and only that.
+    let ahead = |policy: &str| {
+        let known = home.succeed(&["session", "list", "--json"]).lines().count();
+        let mut host = start(policy, "30");
+        for key in ["c", "d", "e"] {
+            host.call("look_up", json!({ "key": key }));
+            host.call("Delete-It", json!({ "key": key }));
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+        host.leave();
+        let list = home.succeed(&["session", "list", "--json"]);
+        assert_eq!(list.lines().count(), known + 1);
+        let newest: Value = serde_json::from_str(list.lines().next().expect("one")).expect("JSON");
+        let id = newest["id"].as_str().expect("an id").to_owned();
+        let log = home.succeed(&["log", "export", &id]);
+        let of = |kind: &str| log.matches(&format!("\"type\":\"{kind}\"")).count();
+        let held = log.matches("\"decision\":\"hold\"").count();
+        (of("predicted"), held, log)
+    };
+    let began = Instant::now();
+    while ahead("workspace-write").0 < 2 {
+        assert!(began.elapsed() < PATIENCE, "nothing is learned");
+    }
+    // Every call once for each verdict, and deletions in their order, never ahead.
+    let deleted = |notes: &str| {
+        let lines = notes.lines().filter(|line| line.starts_with("Delete-It"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = deleted(&noted()).len();
+    let (predicted, held, log) = ahead("workspace-write");
+    assert!(predicted >= 2 && held == 0, "{log}");
+    assert_eq!(deleted(&noted()).len(), before + 3);
+    // `coding` holds what reaches outside until the verdict.
+    let (predicted, held, log) = ahead("coding");
+    assert!(predicted >= 2 && held >= 1, "{log}");
+}
+
+#[test]
+fn a_server_that_can_not_be_wrapped_is_named_with_the_reason() {
+    let home = Home::new();
+    let missing = home.fail(65, &["mcp", "--wrap", "/nonexistent/server"]);
+    assert!(missing.contains("/nonexistent/server"), "{missing}");
+    let silent = home.fail(65, &["mcp", "--wrap", "true"]);
+    assert!(silent.contains("true can not be wrapped"), "{silent}");
+    let server = server(&home);
+    let pure = [
+        "mcp",
+        "--pure",
+        "erase",
+        "--wrap",
+        "python3",
+        &server,
+        "/dev/null",
+        "0",
+    ];
+    let unknown = home.fail(65, &pure);
+    assert!(
+        unknown.contains("no tool erase") && unknown.contains("look_up, Delete-It"),
+        "{unknown}"
+    );
+    let alone = home.fail(64, &["mcp", "--pure", "erase"]);
+    assert!(alone.contains("--wrap"), "{alone}");
+}

@@ -14,6 +14,7 @@ use forerun_types::{AskEnd, EventKind};
 use rules::KEY;
 use serde_json::json;
 use server::{ModelServer, Respond, Seen};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -152,6 +153,88 @@ async fn both_protocols_work_together_and_a_rate_limit_is_shown_and_waited_for()
         .collect();
     let limited = "rate limited for 0.3 s: slow down".to_owned();
     assert_eq!(failed, [(AskEnd::Failed, limited)]);
+}
+
+/// Setting 2 of the paper, with one mistake: the eleven metrics are those of its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setting_of_the_paper_prints_its_metrics_and_they_are_what_the_log_says() {
+    let server = ModelServer::answering(|seen| {
+        let slow = seen.body["messages"].to_string().contains("step by step");
+        let (tool, arguments) = match (slow, steps(seen)) {
+            (false, 2) => MISTAKE,
+            (_, step) => PLAN[step],
+        };
+        let respond = said::calls("openai", tool, arguments).cut(11);
+        if slow { respond.after(THINKS) } else { respond }
+    })
+    .await;
+    let home = Home::with_config("");
+    let prices = "[models.prices.\"gpt-4-turbo\"]\ninput = 10\noutput = 30\n";
+    std::fs::write(home.path("config/forerun/config.toml"), prices).expect("prices");
+    let variables = [
+        ("OPENAI_API_KEY", KEY.to_owned()),
+        ("OPENAI_BASE_URL", format!("{}/v1", server.address())),
+    ];
+    let setting = ["--setting", "isp-2"];
+    let printed = tokio::task::block_in_place(|| run(&home, "work", &variables, &setting));
+    is_done(&home, "work");
+    server.seen();
+    let session = &object(&printed, "session")["session"];
+    let id = session["id"].as_str().expect("an id");
+    let metrics = object(&printed, "metrics");
+
+    // From the log alone.
+    let (mut tokens, mut cost, mut steps, mut end) = (0, 0, 0.0, 0.0);
+    let (mut in_flight, mut peak) = (BTreeSet::new(), 0);
+    for event in events(&home.succeed(&["log", "export", id])) {
+        match event.kind {
+            EventKind::Asked { call, .. } => {
+                in_flight.insert(call);
+                peak = peak.max(in_flight.len());
+            }
+            EventKind::CallEnded { call, .. } => drop(in_flight.remove(&call)),
+            EventKind::Answered { call, usage, .. } => {
+                in_flight.remove(&call);
+                tokens += usage.output_tokens;
+                cost += usage.cost_micros;
+            }
+            EventKind::Verified { .. } => steps += 1.0,
+            EventKind::Ended { .. } => end = event.at.as_secs_f64(),
+            _ => {}
+        }
+    }
+    assert!(steps == 4.0 && peak >= 2 && cost > 0, "{metrics}");
+    let expected = [
+        ("TT", end),
+        ("ST", end / steps),
+        ("TO", tokens as f64),
+        ("SO", tokens as f64 / steps),
+        ("MC", peak as f64),
+    ];
+    let of = |name: &str| {
+        metrics[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{metrics}"))
+    };
+    for (name, value) in expected {
+        assert!((of(name) - value).abs() < 1e-6, "{name}: {value} {metrics}");
+        assert_eq!(of(&format!("min-{name}")), of(name), "of one session");
+    }
+    assert!((of("cost") - cost as f64 / 1e6).abs() < 1e-9, "{metrics}");
+
+    // Over several, with the least of each; and for people.
+    tokio::task::block_in_place(|| run(&home, "again", &variables, &setting));
+    server.seen();
+    let over = object(&home.succeed(&["session", "metrics", "--json"]), "metrics");
+    assert_eq!(over["sessions"], 2);
+    assert!(over["min-TT"].as_f64() <= over["TT"].as_f64(), "{over}");
+    let one = home.succeed(&["session", "metrics", id]);
+    for name in [
+        "TT", "min-TT", "ST", "min-ST", "TO", "min-TO", "SO", "min-SO", "MC", "min-MC",
+    ] {
+        assert!(one.contains(&format!(" {name} ")), "{one}");
+    }
+    assert!(one.contains("cost 0.1"), "{one}");
 }
 
 #[test]

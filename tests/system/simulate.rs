@@ -47,7 +47,7 @@ fn predictions_stand_beside_their_baselines() {
         csv.starts_with("trace,predictor,calls,tool_first,"),
         "{csv}"
     );
-    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert_eq!(csv.lines().count(), 5, "{csv}");
     let folds = home.succeed(&[&predict[..], &["--folds", "2", "--seed", "1"]].concat());
     assert_eq!(csv, folds, "of one task there is one part");
     let confidence = home.succeed(&[&predict[..], &["--confidence"]].concat());

@@ -5,6 +5,7 @@ use forerun_planner::Tau;
 use forerun_simulate::paper::FIGURES;
 use forerun_simulate::preset::Preset;
 use forerun_types::{ApprovalId, NodeId, Role, SessionId};
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -202,7 +203,8 @@ pub(crate) struct RunArgs {
     /// The directory to work in; a new one for the example
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
-    /// The fast agent: openai:MODEL, anthropic:MODEL or script:FILE
+    /// The fast agent: openai:MODEL, anthropic:MODEL, script:FILE, or history (no agent: what was
+    /// done in the workspace before says what comes next)
     #[arg(long, value_name = "SPEC")]
     pub(crate) approximation: Option<String>,
     /// The slow agent: openai:MODEL, anthropic:MODEL or script:FILE
@@ -311,6 +313,32 @@ pub(crate) struct McpArgs {
     /// When changes reach the workspace: with each call, or when you commit the session
     #[arg(long, value_enum)]
     pub(crate) commit: Option<CommitArg>,
+    /// Run nothing ahead: no call is predicted from those before
+    #[arg(long)]
+    pub(crate) no_predict: bool,
+    /// Serve the tools of another MCP server, under policy: the program and its arguments, to
+    /// the end of the line
+    #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(crate) wrap: Vec<OsString>,
+    /// A tool of the wrapped server that changes nothing, so that it may run ahead; may be said
+    /// more than once
+    #[arg(long, value_name = "TOOL", value_delimiter = ',', requires = "wrap")]
+    pub(crate) pure: Vec<String>,
+    /// What policies and logs call the wrapped server: its tools are NAME_TOOL there
+    #[arg(long, value_name = "NAME", default_value = "wrapped", value_parser = wrapped_name)]
+    pub(crate) name: String,
+}
+
+/// A name that begins those of tools.
+fn wrapped_name(name: &str) -> Result<String, String> {
+    let is_fine = |c| matches!(c, 'a'..='z' | '0'..='9' | '_');
+    match (1..=24).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(is_fine)
+    {
+        true => Ok(name.to_owned()),
+        false => Err("1 to 24 lower-case letters, digits and _, a letter first".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -399,6 +427,11 @@ pub(crate) enum SessionCommand {
     List,
     /// One session
     Show { session: SessionId },
+    /// The eleven metrics of Interactive Speculative Planning, over sessions that have ended
+    Metrics {
+        /// Of these; of all, if none is named
+        sessions: Vec<SessionId>,
+    },
     /// What a session changes, against the workspace
     Diff { session: SessionId },
     /// Write a session's changes to its workspace

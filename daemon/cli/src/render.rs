@@ -3,7 +3,7 @@
 use crate::style::{Style, visible};
 use forerun_types::{
     Action, ApprovalEnd, AskEnd, ChangeKind, Event, EventKind, Observation, ObservationStatus,
-    PathChange, Source, Undone,
+    PathChange, Predictor, Source, Undone,
 };
 use std::fmt::Write;
 
@@ -193,6 +193,14 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
             "{step:>3}  ·  {call} {role} answered {}",
             describe(action)
         )),
+        EventKind::Predicted { step, by, actions } => {
+            let who = match by {
+                Predictor::History => "history expects",
+                Predictor::Caller => "the caller expects",
+            };
+            let actions: Vec<_> = actions.iter().map(describe).collect();
+            style.dim(&format!("{step:>3}  ·  {who} {}", actions.join(" | ")))
+        }
         EventKind::CallEnded {
             role,
             step,

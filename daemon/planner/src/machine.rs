@@ -431,7 +431,9 @@ impl Planner {
         let slot = &mut self.tree.slots_mut()[position];
         for candidate in candidates {
             // What T said before the user suggested something is a candidate, too.
-            let known = slot.candidates().any(|node| node.candidate.matches(&candidate));
+            let known = slot
+                .candidates()
+                .any(|node| node.candidate.matches(&candidate));
             if known || slot.candidates().count().max(slot.proposals.len()) >= width {
                 continue;
             }

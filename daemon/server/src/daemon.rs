@@ -8,6 +8,7 @@ use crate::auth::{self, Authority, OwnerKey, Tokens};
 use crate::client_tools::{self, ClientTools};
 use crate::config::Config;
 use crate::error::RequestError;
+use crate::foresight::Foresight;
 use crate::policies::{Places, Policies};
 use crate::registry::{Registry, RegistryError};
 use crate::services;
@@ -108,6 +109,7 @@ pub(crate) struct Daemon {
     pub(crate) log: Log,
     pub(crate) tools: Registry,
     pub(crate) clients: ClientTools,
+    foresight: Foresight,
     pub(crate) owner_key: OwnerKey,
     pub(crate) started_at: SystemTime,
     sessions: Mutex<HashMap<SessionId, SessionHandle>>,
@@ -175,6 +177,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         log: Log::new(journal),
         tools,
         clients: ClientTools::default(),
+        foresight: Foresight::new(&state_dir),
         owner_key,
         started_at: SystemTime::now(),
         sessions: Mutex::default(),
@@ -473,7 +476,9 @@ impl Daemon {
         let tools = sandboxes.toolbox().digest();
         let record = self.record_of(&new, &workspace, &policy, tools, &tokens)?;
         self.log.journal().create_session(&record)?;
+        let predict = new.settings.predict;
         let context = Context {
+            foresight: predict.then(|| self.foresight.of(workspace.path())),
             log: self.log.clone(),
             sandboxes,
             settler: self.settler(workspace.clone()),

@@ -89,7 +89,12 @@ impl RequestError {
             }
             RequestError::Act(ActError::Unknown(_)) => (Code::NotFound, reason::ACT_NOT_FOUND),
             RequestError::Act(ActError::Superseded(_)) => (Code::Aborted, reason::ACT_SUPERSEDED),
-            RequestError::Act(ActError::TooMany) => (Code::ResourceExhausted, reason::ACTS_LIMIT),
+            RequestError::Act(ActError::TooMany | ActError::TooManyPredictions) => {
+                (Code::ResourceExhausted, reason::ACTS_LIMIT)
+            }
+            RequestError::Act(ActError::InvalidCandidate(..)) => {
+                (Code::InvalidArgument, reason::REQUEST_INVALID)
+            }
             RequestError::RoleTaken(_) | RequestError::Act(ActError::TargetAttached) => {
                 (Code::AlreadyExists, reason::ROLE_TAKEN)
             }

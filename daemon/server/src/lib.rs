@@ -21,6 +21,7 @@ mod config;
 mod daemon;
 mod error;
 mod exec;
+mod foresight;
 mod policies;
 mod registry;
 mod services;

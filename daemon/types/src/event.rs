@@ -72,6 +72,16 @@ pub enum ApprovalEnd {
     Withdrawn,
 }
 
+/// Who predicts an action without being asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predictor {
+    /// What was done in the workspace before.
+    History,
+    /// The agent that keeps its own loop.
+    Caller,
+}
+
 /// What an agent's answer cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -174,6 +184,13 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         others: Vec<Action>,
         usage: Usage,
+    },
+    /// Candidates that no agent was asked for: they are executed beside those of the
+    /// approximation agent.
+    Predicted {
+        step: StepIndex,
+        by: Predictor,
+        actions: Vec<Action>,
     },
     /// A call ended.
     CallEnded {
@@ -404,6 +421,7 @@ impl EventKind {
             } => View::Presented,
             Asked { .. }
             | Answered { .. }
+            | Predicted { .. }
             | CallEnded { .. }
             | PolicyDecided { .. }
             | ExecutionStarted { .. }

@@ -23,7 +23,7 @@ pub use action::{ASK_USER, Action, ActionKey, ActionKind, TERMINATE};
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use event::{
     ApprovalEnd, AskEnd, ChangeKind, Event, EventKind, ExecutionEnd, FileDiff, LeftAlone,
-    PathChange, Sibling, Undone, Usage, View,
+    PathChange, Predictor, Sibling, Undone, Usage, View,
 };
 pub use id::{
     ApprovalId, CallId, CommitId, ExecutionId, IdParseError, NodeId, Role, SessionId, SnapshotId,

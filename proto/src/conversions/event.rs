@@ -5,11 +5,12 @@ use super::{At, ConversionError, enumeration, list, optional_text, required, sam
 use crate::v1;
 use crate::v1::event::{self as wire, Kind};
 use forerun_types::{
-    ApprovalEnd, AskEnd, Event, EventKind, ExecutionEnd, LeftAlone, Role, Sibling, Source,
-    StepIndex, Time, Undone, View,
+    ApprovalEnd, AskEnd, Event, EventKind, ExecutionEnd, LeftAlone, Predictor, Role, Sibling,
+    Source, StepIndex, Time, Undone, View,
 };
 
 same_variants!(View, v1::View: Presented Trace);
+same_variants!(Predictor, v1::Predictor: History Caller);
 same_variants!(AskEnd, v1::AskEnd: Used Dropped Failed);
 same_variants!(ApprovalEnd, v1::ApprovalEnd: Allowed AllowedForSession Refused TimedOut Withdrawn);
 same_variants!(ExecutionEnd, v1::ExecutionEnd: Used Dropped Failed);
@@ -184,6 +185,11 @@ impl From<EventKind> for Kind {
                 node: node.to_string(),
                 step: step.0,
                 reason,
+            }),
+            EventKind::Predicted { step, by, actions } => Kind::Predicted(wire::Predicted {
+                step: step.0,
+                by: v1::Predictor::from(by).into(),
+                actions: actions.into_iter().map(Into::into).collect(),
             }),
             EventKind::Proposed {
                 step,
@@ -367,6 +373,7 @@ impl TryFrom<Kind> for EventKind {
             Kind::AgentLost(event) => agent_lost(event).at("agent_lost"),
             Kind::Asked(event) => asked(&event).at("asked"),
             Kind::Answered(event) => answered(event).at("answered"),
+            Kind::Predicted(event) => predicted(event).at("predicted"),
             Kind::CallEnded(event) => call_ended(event).at("call_ended"),
             Kind::PolicyDecided(event) => policy_decided(event).at("policy_decided"),
             Kind::ExecutionStarted(event) => execution_started(&event).at("execution_started"),
@@ -554,6 +561,14 @@ fn call_ended(event: wire::CallEnded) -> Converted {
         step: StepIndex(event.step),
         end: enumeration::<v1::AskEnd, _>("end", event.end)?,
         reason: event.reason,
+    })
+}
+
+fn predicted(event: wire::Predicted) -> Converted {
+    Ok(EventKind::Predicted {
+        step: StepIndex(event.step),
+        by: enumeration::<v1::Predictor, _>("by", event.by)?,
+        actions: list("actions", event.actions)?,
     })
 }
 

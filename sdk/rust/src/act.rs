@@ -60,6 +60,37 @@ impl Session {
         act(key, answer.outcome)
     }
 
+    /// Says what is likely to be done next, best first: it is executed ahead, side by side, as
+    /// far as the session's width and policy allow. An action that is one of these finds it
+    /// done, or under way; any other drops them. `after` is the key of the action that they
+    /// come after, which may still be open; without it, they come after all that are. They
+    /// wait for their turn for `ttl` at most; zero is the daemon's default, a minute.
+    ///
+    /// # Errors
+    /// If a candidate can not be executed, there are none or more than 8, `after` is not
+    /// known, or as [`Session::act`].
+    pub async fn predict(
+        &self,
+        candidates: &[Action],
+        after: Option<&str>,
+        ttl: Duration,
+    ) -> Result<()> {
+        let request = v1::ActionServicePredictRequest {
+            session: self.id().to_string(),
+            candidates: candidates.iter().cloned().map(Into::into).collect(),
+            after: after.map(str::to_owned),
+            ttl_ms: millis(ttl),
+        };
+        let bearer = bearer(self.tokens().role(Role::Target))?;
+        idempotent(|| {
+            let request = authorized(&bearer, request.clone());
+            let mut service = self.daemon().action_service();
+            async move { service.predict(request).await }
+        })
+        .await?;
+        Ok(())
+    }
+
     /// What became of an earlier action, waiting for it as [`Session::act_as`] does.
     ///
     /// # Errors

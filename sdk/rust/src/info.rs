@@ -138,6 +138,8 @@ pub struct Counts {
     pub executions: u32,
     /// Executions whose result was not used.
     pub executions_dropped: u32,
+    /// Calls of agents that were in flight at once, at most.
+    pub peak_calls: u32,
 }
 
 /// Where the time went.
@@ -180,6 +182,8 @@ pub struct SessionInfo {
     pub review: Duration,
     /// The plan ends after so many steps.
     pub max_steps: u32,
+    /// Whether actions are predicted from what was done in the workspace before.
+    pub predict: bool,
     /// When verified changes reach the workspace.
     pub commit: CommitMode,
     /// Where tools get their random numbers from.
@@ -334,6 +338,7 @@ fn convert(info: v1::SessionInfo) -> Result<SessionInfo, ConversionError> {
         width: info.width.max(1),
         review: Duration::from_millis(info.review_ms),
         max_steps: info.max_steps,
+        predict: info.predict,
         seed: info.seed,
         clock_ns: info.clock_ns,
         opened_at_ms: info.opened_at_ms,
@@ -354,6 +359,7 @@ fn convert(info: v1::SessionInfo) -> Result<SessionInfo, ConversionError> {
             target_calls: counts.target_calls,
             executions: counts.executions,
             executions_dropped: counts.executions_dropped,
+            peak_calls: counts.peak_calls,
         },
         timings: Timings {
             elapsed: Duration::from_micros(timings.elapsed_us),

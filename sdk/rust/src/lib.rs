@@ -69,6 +69,6 @@ pub use forerun_proto::conversions::{ConversionError, Seen};
 pub use forerun_types::{
     ActOutcome, Acted, Action, ApprovalEnd, ApprovalId, ChangeKind, CommitId, Digest, Entry, Event,
     EventKind, FileDiff, Hit, IdParseError, JsonError, LeftAlone, Limits, NodeId, Observation,
-    ObservationStatus, PathChange, PrefixId, Role, SessionId, Sibling, Source, StepIndex, Time,
-    ToolDescription, Touch, Undone, Usage, View,
+    ObservationStatus, PathChange, Predictor, PrefixId, Role, SessionId, Sibling, Source,
+    StepIndex, Time, ToolDescription, Touch, Undone, Usage, View,
 };

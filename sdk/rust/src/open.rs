@@ -63,6 +63,14 @@ impl SessionBuilder {
         self
     }
 
+    /// Whether the next action is predicted from what was done in this workspace before, and
+    /// executed ahead where that pays: no agent is needed for it.
+    #[must_use]
+    pub fn predict(mut self, predict: bool) -> SessionBuilder {
+        self.request.predict = predict;
+        self
+    }
+
     /// When a step may start.
     #[must_use]
     pub fn window(mut self, window: Window) -> SessionBuilder {

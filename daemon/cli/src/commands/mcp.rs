@@ -8,8 +8,10 @@
 mod elicit;
 mod install;
 mod undo;
+mod wrap;
 
 use self::elicit::User;
+use self::wrap::Wrapped;
 use super::connect;
 use crate::args::{CommitArg, Global, McpArgs, McpCommand};
 use crate::failure::{Exit, Failure};
@@ -17,7 +19,7 @@ use crate::output::Output;
 use forerun_proto::reason;
 use forerun_sdk::{
     Act, ActOutcome, Action, ChangeKind, CommitMode, Error, EventKind, Forerun, ObservationStatus,
-    PathChange, Session, SessionInfo, SessionState, ToolDescription, View,
+    Offer, PathChange, Session, SessionInfo, SessionState, ToolDescription, View,
 };
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams,
@@ -41,6 +43,8 @@ const DIFF: &str = "diff";
 const UNDO: &str = "undo";
 /// What became of a call that waits for the owner.
 const RESULT: &str = "result";
+/// Calls that are predicted at once.
+const PREDICTIONS: u32 = 3;
 /// Most bytes of a diff that a model is given.
 const DIFF_BYTES_MAX: usize = 64 << 10;
 
@@ -65,6 +69,10 @@ async fn serve(global: &Global, output: Output, args: McpArgs) -> Result<(), Fai
     if std::io::stdin().is_terminal() {
         output.note("waiting for an MCP host; `forerun mcp install` tells one to start this");
     }
+    let wrapped = match args.wrap.is_empty() {
+        true => None,
+        false => Some(Wrapped::start(&args.wrap, &args.name, &args.pure).await?),
+    };
     let daemon = connect(global).await?;
     let tools = daemon.tools().await?.tools;
     let server = Server(Arc::new(Shared {
@@ -72,10 +80,13 @@ async fn serve(global: &Global, output: Output, args: McpArgs) -> Result<(), Fai
         workspace,
         policy: args.policy,
         commit: args.commit,
+        predict: !args.no_predict,
         tools,
+        wrapped,
         state: Mutex::new(State {
             daemon,
             session: None,
+            offer: None,
         }),
         forms: Mutex::default(),
     }));
@@ -121,7 +132,10 @@ struct Shared {
     workspace: PathBuf,
     policy: Option<String>,
     commit: Option<CommitArg>,
+    predict: bool,
     tools: Vec<ToolDescription>,
+    /// The server whose tools are offered in place of the toolbox.
+    wrapped: Option<Wrapped>,
     state: Mutex<State>,
     /// One form at a time.
     forms: Mutex<()>,
@@ -131,6 +145,8 @@ struct State {
     daemon: Forerun,
     /// Opened with the first call.
     session: Option<Session>,
+    /// The wrapped server's tools, as the session has them.
+    offer: Option<Offer>,
 }
 
 impl ServerHandler for Server {
@@ -150,10 +166,18 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = self.0.tools.iter().map(described);
-        Ok(ListToolsResult::with_all_items(
-            tools.chain(own_tools()).collect(),
-        ))
+        let tools = match &self.0.wrapped {
+            None => self
+                .0
+                .tools
+                .iter()
+                .map(described)
+                .chain(own_tools())
+                .collect(),
+            // What a server outside of any sandbox did can not be shown, or undone.
+            Some(wrapped) => wrapped.tools().chain(own_tools().skip(2)).collect(),
+        };
+        Ok(ListToolsResult::with_all_items(tools))
     }
 
     async fn call_tool(
@@ -203,6 +227,11 @@ impl ServerHandler for Server {
 
 impl Shared {
     fn instructions(&self) -> String {
+        if self.wrapped.is_some() {
+            return "These tools are another server's, under the user's policy: a call may be \
+                    denied, or wait for the user."
+                .to_owned();
+        }
         let when = match self.commit {
             Some(CommitArg::Session) => {
                 "What they change stays apart until the user commits the session."
@@ -229,8 +258,8 @@ impl Shared {
     ) -> Result<CallToolResult, ErrorData> {
         let invalid = |problem: String| ErrorData::invalid_params(problem, None);
         let told = match name {
-            DIFF => self.diff().await,
-            UNDO => {
+            DIFF if self.wrapped.is_none() => self.diff().await,
+            UNDO if self.wrapped.is_none() => {
                 let steps = match arguments.get("steps") {
                     None => Some(1),
                     Some(steps) => steps.as_u64().and_then(|steps| u32::try_from(steps).ok()),
@@ -245,10 +274,11 @@ impl Shared {
                 return Ok(self.result(key, user).await.unwrap_or_else(broken));
             }
             _ => {
-                let known = self.tools.iter().any(|tool| tool.name == name);
-                if !known {
-                    return Err(invalid(format!("there is no tool {name}")));
-                }
+                let known = match &self.wrapped {
+                    None => (self.tools.iter().any(|tool| tool.name == name)).then_some(name),
+                    Some(wrapped) => wrapped.action_name(name),
+                };
+                let name = known.ok_or_else(|| invalid(format!("there is no tool {name}")))?;
                 let arguments = Value::Object(arguments).to_string();
                 let action = Action::parse(name, &arguments)
                     .map_err(|error| invalid(format!("the arguments are not valid: {error}")))?;
@@ -409,6 +439,13 @@ impl Shared {
         if self.commit == Some(CommitArg::Session) {
             session = session.commit(CommitMode::Session);
         }
+        if let Some(wrapped) = &self.wrapped {
+            // A broken offer is not taken up again; another session has another.
+            let offer = wrapped.offer(&state.daemon).await?;
+            session = session.tools(&offer);
+            state.offer = Some(offer);
+        }
+        let session = session.predict(self.predict).width(PREDICTIONS);
         let session = session.depth(1).open().await?;
         state.session = Some(session.clone());
         Ok(session)

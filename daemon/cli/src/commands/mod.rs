@@ -8,6 +8,7 @@ mod exec;
 mod interrupt;
 mod log;
 mod mcp;
+mod metrics;
 mod models;
 mod policy;
 mod run;

@@ -4,6 +4,7 @@
 use super::agent::Spec;
 use super::approval::{self, Asker};
 use super::connect;
+use super::metrics::Metrics;
 use super::models::Models;
 use super::session::{commit_name, json, print_diff};
 use super::watch::show;
@@ -20,6 +21,9 @@ use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// The approximation agent that is none: the daemon predicts from what was done before.
+const HISTORY: &str = "history";
 
 /// One run of a plan.
 #[derive(Clone)]
@@ -38,6 +42,14 @@ struct Plan {
     review: Duration,
     seed: Option<u64>,
     clock_ns: Option<u64>,
+}
+
+impl Plan {
+    /// What is to be started to run ahead, if it is not history.
+    fn approximation_agent(&self) -> Option<&String> {
+        let spec = self.approximation.as_ref();
+        spec.filter(|spec| *spec != HISTORY)
+    }
 }
 
 /// How it ended.
@@ -59,10 +71,14 @@ pub(crate) async fn run(
     if args.task.is_none() {
         return run_example(global, output, args).await;
     }
+    let of_the_paper = args.setting.is_some();
     let plan = plan(output, args)?;
     let daemon = connect(global).await?;
     let ended = execute(global, &daemon, output, &plan).await?;
     report(output, &ended);
+    if of_the_paper && let Some(metrics) = Metrics::over(std::slice::from_ref(&ended.info)) {
+        metrics.print(output);
+    }
     Ok(exit_code(&ended))
 }
 
@@ -174,7 +190,7 @@ async fn execute(
     plan: &Plan,
 ) -> Result<Ended, Failure> {
     // A script with an error, or a missing key, is reported before anything is opened.
-    for spec in plan.approximation.iter().chain([&plan.target]) {
+    for spec in plan.approximation_agent().into_iter().chain([&plan.target]) {
         Spec::load(spec, &plan.models)?;
     }
     let mut builder = daemon
@@ -182,6 +198,7 @@ async fn execute(
         .task(&plan.task)
         .instructions(&plan.instructions)
         .window(plan.window)
+        .predict(plan.approximation.as_deref() == Some(HISTORY))
         .review(plan.review)
         .commit(plan.commit);
     if let Some(policy) = &plan.policy {
@@ -235,7 +252,7 @@ fn start_agents(
     let program = std::env::current_exe().map_err(failed)?;
     let agents = [
         (Role::Target, Some(&plan.target)),
-        (Role::Approximation, plan.approximation.as_ref()),
+        (Role::Approximation, plan.approximation_agent()),
     ];
     let mut children = Vec::new();
     for (role, spec) in agents {

@@ -1,5 +1,6 @@
 //! `forerun session`: list, show, diff, commit, discard, undo, redo.
 
+use super::metrics::Metrics;
 use super::{connect, owned};
 use crate::args::{Global, SessionCommand, UndoArgs};
 use crate::failure::{Exit, Failure};
@@ -35,6 +36,25 @@ pub(crate) async fn session(
             } else {
                 output.line(&page(&info));
             }
+        }
+        SessionCommand::Metrics { sessions } => {
+            let infos = match sessions.is_empty() {
+                true => connect(global).await?.sessions(None).await?,
+                false => {
+                    let mut infos = Vec::new();
+                    for session in &sessions {
+                        infos.push(owned(global, session).await?.info().await?);
+                    }
+                    infos
+                }
+            };
+            let ended = |info: &SessionInfo| !info.end_reason.is_empty();
+            let infos: Vec<_> = infos.into_iter().filter(ended).collect();
+            let metrics = Metrics::over(&infos).ok_or_else(|| {
+                let message = "no session has ended with a step";
+                Failure::new(Exit::NoInput, "NO_METRICS", message)
+            })?;
+            metrics.print(output);
         }
         SessionCommand::Diff { session } => {
             let files = owned(global, &session).await?.diff().await?;
@@ -284,6 +304,7 @@ pub(crate) fn json(info: &SessionInfo) -> serde_json::Value {
             "target_calls": counts.target_calls,
             "executions": counts.executions,
             "executions_dropped": counts.executions_dropped,
+            "peak_calls": counts.peak_calls,
         },
         "elapsed_us": u64::try_from(info.timings.elapsed.as_micros()).unwrap_or(u64::MAX),
         "execution_us": u64::try_from(info.timings.execution.as_micros()).unwrap_or(u64::MAX),

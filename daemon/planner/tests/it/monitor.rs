@@ -529,7 +529,9 @@ impl Monitor {
             } => {
                 assert_eq!(step.0, self.lowest(), "proposed before its turn");
                 assert!(self.all_shown(), "a_i before t_(i-1)");
-                let nodes = [node].into_iter().chain(siblings.iter().map(|(node, _)| node));
+                let nodes = [node]
+                    .into_iter()
+                    .chain(siblings.iter().map(|(node, _)| node));
                 let new = nodes.filter(|node| self.proposed.insert(**node)).count();
                 assert!(new > 0, "{node} is shown twice");
                 assert!(siblings.len() < self.config.width.clamp(1, 8) as usize);

@@ -2,7 +2,7 @@
 
 use crate::daemon::Daemon;
 use crate::error::RequestError;
-use crate::session::{ActRequest, Message, Phase, View};
+use crate::session::{ActRequest, Message, Phase, PredictRequest, View};
 use forerun_proto::conversions::{self, ConversionError};
 use forerun_proto::v1;
 use forerun_proto::v1::action_service_server::ActionService;
@@ -21,6 +21,12 @@ const OWNER_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longest key of an Act.
 const KEY_BYTES_MAX: usize = 128;
+/// Candidates of one Predict; as many as can run side by side.
+const CANDIDATES_MAX: usize = 8;
+/// How long a prediction waits for its turn.
+const PREDICTION_TTL: Duration = Duration::from_secs(60);
+/// Longest such wait.
+const PREDICTION_TTL_MAX: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct Actions(pub(super) Arc<Daemon>);
 
@@ -55,6 +61,42 @@ impl ActionService for Actions {
         Ok(Response::new(v1::ActionServiceActResultResponse {
             outcome,
         }))
+    }
+
+    async fn predict(
+        &self,
+        request: Request<v1::ActionServicePredictRequest>,
+    ) -> Reply<v1::ActionServicePredictResponse> {
+        let session = self.authorize(request.metadata(), &request.get_ref().session)?;
+        let request = request.into_inner();
+        let given = request.candidates.len();
+        if !(1..=CANDIDATES_MAX).contains(&given) {
+            let problem = format!("has {given}; it must be 1 to {CANDIDATES_MAX}");
+            let error = ConversionError::new("candidates", problem);
+            return Err(RequestError::from(error).into());
+        }
+        let candidates = conversions::list("candidates", request.candidates);
+        let candidates = candidates.map_err(RequestError::from)?;
+        let after = request.after.filter(|after| !after.is_empty());
+        let ttl = match request.ttl_ms {
+            0 => PREDICTION_TTL,
+            ttl_ms => Duration::from_millis(ttl_ms).min(PREDICTION_TTL_MAX),
+        };
+        let handle = self.0.live(&session).ok_or(RequestError::SessionOver)?;
+        let taken = handle
+            .call(|reply| {
+                Message::Predict(PredictRequest {
+                    candidates,
+                    after,
+                    ttl,
+                    reply,
+                })
+            })
+            .await;
+        taken
+            .ok_or(RequestError::SessionOver)?
+            .map_err(RequestError::from)?;
+        Ok(Response::new(v1::ActionServicePredictResponse {}))
     }
 }
 

@@ -366,6 +366,7 @@ impl Sessions {
                     .max_steps
                     .map_or(settings.max_steps, |max| max.clamp(1, settings.max_steps)),
                 limits: conversions::limits_over(&settings.limits, request.limits),
+                predict: request.predict,
             },
             registrations: request.registrations,
         })
@@ -582,6 +583,7 @@ fn info(record: &SessionRecord, view: &View) -> v1::SessionInfo {
         .into(),
         review_ms: settings.review_ms,
         max_steps: settings.max_steps,
+        predict: settings.predict,
         commit: match record.commit {
             CommitMode::Step => v1::CommitMode::Step,
             CommitMode::Session => v1::CommitMode::Session,
@@ -602,6 +604,7 @@ fn info(record: &SessionRecord, view: &View) -> v1::SessionInfo {
             target_calls: summary.target.calls,
             executions: summary.executions,
             executions_dropped: summary.executions_dropped,
+            peak_calls: summary.peak_calls,
         }),
         timings: Some(v1::SessionTimings {
             elapsed_us: summary

@@ -8,6 +8,7 @@ use super::agents::{Agents, Attach, Expired};
 use super::approval::Approvals;
 use super::backtrack::{Backtracking, Verified};
 use super::caller::Caller;
+use super::foresee::Foresight;
 use super::log::Log;
 use super::summary::Summary;
 use super::trajectory::{Prefixes, Tree};
@@ -16,6 +17,7 @@ use super::{
     StreamId, UserInterrupt, View, Welcome,
 };
 use crate::client_tools::Registration;
+use crate::foresight;
 use crate::session::Deadlines;
 use forerun_journal::{CommitMode, SessionRecord};
 use forerun_planner::{Candidate, Failure, Input, Interrupt, Outcome, Planner, Window};
@@ -48,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     /// Who executes the tools that no sandbox does.
     pub(crate) clients: BTreeMap<String, Arc<Registration>>,
+    /// What is known of the workspace, for a session that predicts.
+    pub(crate) foresight: Option<Arc<foresight::Workspace>>,
 }
 
 /// What is set when a session is created, beside what the journal knows of every session.
@@ -60,6 +64,7 @@ pub(crate) struct SessionSettings {
     pub(crate) review_ms: u64,
     pub(crate) max_steps: u32,
     pub(crate) limits: Limits,
+    pub(crate) predict: bool,
 }
 
 /// A session's task and its state.
@@ -69,6 +74,7 @@ pub(super) struct Actor {
     pub(super) planner: Planner,
     pub(super) agents: Agents,
     pub(super) caller: Caller,
+    pub(super) foresight: Option<Foresight>,
     pub(super) prefixes: Prefixes,
     pub(super) tree: Tree,
     /// The snapshot of the last verified step.
@@ -160,6 +166,8 @@ pub(crate) fn spawn(
         planner: Planner::new(config, prefixes.root()),
         agents: Agents::new(context.deadlines.clone(), settings.width),
         caller: Caller::default(),
+        foresight: (context.foresight.clone())
+            .map(|workspace| Foresight::new(workspace, &record.task, prefixes.root())),
         head_prefix: prefixes.root(),
         head_written: 0,
         prefixes,
@@ -217,7 +225,7 @@ impl Actor {
             if self.ended {
                 break;
             }
-            if self.serve_caller() {
+            if self.serve_caller() || self.foresee_callers() {
                 continue;
             }
             let wake = [
@@ -278,6 +286,7 @@ impl Actor {
             Message::Undone(undone) => self.event(EventKind::Undone(undone)),
             Message::WentBack(went_back) => self.went_back(went_back),
             Message::Act(request) => self.act(request),
+            Message::Predict(request) => self.caller_predicts(request),
             Message::Interrupt(interruption) => self.interrupt(*interruption),
             Message::Inspect(reply) => {
                 let _ = reply.send(self.view());
@@ -431,6 +440,7 @@ impl Actor {
             FromAgent::Generated { actions, usage } => {
                 // A late answer to a call that has ended is counted by the planner's
                 // accounting of that call, and never used.
+                let prefix = self.agents.prefix_of(call);
                 let Some((role, step)) = self.agents.end(stream, call) else {
                     return;
                 };
@@ -446,6 +456,7 @@ impl Actor {
                 });
                 match actions {
                     Ok((action, others)) => {
+                        let prefix = prefix.filter(|_| role == Role::Approximation);
                         let candidate = self.candidate(&action);
                         let candidates = others.iter().map(|other| self.candidate(other));
                         let candidates = candidates.collect();
@@ -462,6 +473,9 @@ impl Actor {
                             candidate,
                             others: candidates,
                         });
+                        if let Some(prefix) = prefix {
+                            self.foresee_beside(step, prefix);
+                        }
                     }
                     Err(reason) => {
                         let what = format!("the answer of {role} to {call}");
@@ -672,6 +686,7 @@ impl Actor {
             self.context.sandboxes.drop_snapshot(snapshot);
         }
         self.agents.close_all("the session has ended");
+        self.learn();
     }
 
     /// Tells the planner how an execution ended that no sandbox did.

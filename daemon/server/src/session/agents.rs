@@ -249,9 +249,9 @@ impl Agents {
 
     /// What the planner asks the caller, if there is one.
     pub(super) fn call_of_caller(&self) -> Option<(CallId, StepIndex)> {
-        self.seats
-            .get(&Role::Target)
-            .filter(|seat| seat.is_callers())?;
+        if !self.is_callers() {
+            return None;
+        }
         let calls = self
             .calls
             .iter()
@@ -259,6 +259,27 @@ impl Agents {
         calls
             .map(|(call, open)| (*call, open.step))
             .min_by_key(|(_, step)| *step)
+    }
+
+    /// Whether a caller holds the target's role.
+    pub(super) fn is_callers(&self) -> bool {
+        self.seats.get(&Role::Target).is_some_and(Seat::is_callers)
+    }
+
+    /// The step that the caller is to do next, if it is asked for.
+    pub(super) fn step_of_caller(&self) -> Option<(StepIndex, PrefixId)> {
+        let (call, step) = self.call_of_caller()?;
+        Some((step, self.prefix_of(call)?))
+    }
+
+    /// What an open call is asked on.
+    pub(super) fn prefix_of(&self, call: CallId) -> Option<PrefixId> {
+        self.calls.get(&call).map(|open| open.prefix)
+    }
+
+    /// Whether an agent holds the role.
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.seats.contains_key(&role)
     }
 
     /// The caller answers.

@@ -26,6 +26,8 @@ const ACTS_OPEN_MAX: usize = 64;
 const WAITERS_MAX: usize = 16;
 /// Acts whose answers are remembered for their keys.
 const ACTS_REMEMBERED_MAX: usize = 64;
+/// Predictions that may wait for their turn; stops a caller that predicts without end.
+const PREDICTIONS_MAX: usize = 16;
 /// Notices that may wait for the next act; the oldest are dropped.
 const NOTICES_MAX: usize = 32;
 /// What the target of such a session is called.
@@ -38,6 +40,16 @@ pub(crate) struct ActRequest {
     /// `None` asks for the answer of an earlier act.
     pub(crate) action: Option<Action>,
     pub(crate) reply: oneshot::Sender<ActReply>,
+}
+
+/// What a caller expects to do.
+#[derive(Debug)]
+pub(crate) struct PredictRequest {
+    pub(crate) candidates: Vec<Action>,
+    /// The act that they come after; none is the last one that is open.
+    pub(crate) after: Option<String>,
+    pub(crate) ttl: Duration,
+    pub(crate) reply: oneshot::Sender<Result<(), ActError>>,
 }
 
 /// What became of an act, and what the caller should know beside it.
@@ -56,6 +68,11 @@ pub(crate) enum ActError {
     TargetAttached,
     #[error("{0}")]
     Superseded(String),
+    #[error("{PREDICTIONS_MAX} predictions wait for their turn, as many as may")]
+    TooManyPredictions,
+    /// The first that can not be executed, and why.
+    #[error("candidates[{0}]: {1}")]
+    InvalidCandidate(usize, String),
 }
 
 /// The acts of a session.
@@ -67,6 +84,15 @@ pub(super) struct Caller {
     /// The executions of nodes that are not verified yet.
     executions: BTreeMap<NodeId, Execution>,
     notices: VecDeque<String>,
+    predictions: VecDeque<Prediction>,
+}
+
+/// What is expected after an act that is not verified yet.
+struct Prediction {
+    /// None: whatever comes next.
+    after: Option<String>,
+    candidates: Vec<Action>,
+    until: Time,
 }
 
 struct Act {
@@ -179,6 +205,53 @@ impl Caller {
             }
         };
         let _ = reply.send(Err(refusal));
+    }
+
+    /// Keeps what is expected to come after an act, or after all that are open.
+    pub(super) fn expect(
+        &mut self,
+        after: Option<String>,
+        candidates: Vec<Action>,
+        until: Time,
+    ) -> Result<(), ActError> {
+        let after = match after {
+            None => self.open.back().map(|act| act.key.clone()),
+            Some(after) => {
+                let open = self.open.iter().any(|act| act.key == after);
+                if !open && self.remembered.iter().all(|(key, ..)| *key != after) {
+                    return Err(ActError::Unknown(after));
+                }
+                Some(after)
+            }
+        };
+        if self.predictions.len() >= PREDICTIONS_MAX {
+            return Err(ActError::TooManyPredictions);
+        }
+        self.predictions.push_back(Prediction {
+            after,
+            candidates,
+            until,
+        });
+        Ok(())
+    }
+
+    /// What is expected of the step that is asked for now. What came too late, or after an act
+    /// that others followed, is forgotten.
+    pub(super) fn predicted(&mut self, now: Time) -> Vec<Action> {
+        let last = self.remembered.back().map(|(key, ..)| key);
+        let open = |key: &String| self.open.iter().any(|act| act.key == *key);
+        let mut candidates = Vec::new();
+        self.predictions.retain(|prediction| {
+            let waits = prediction.after.as_ref().is_some_and(open);
+            if !waits
+                && now < prediction.until
+                && [&None, &last.cloned()].contains(&&prediction.after)
+            {
+                candidates.extend(prediction.candidates.iter().cloned());
+            }
+            waits && now < prediction.until
+        });
+        candidates
     }
 
     /// The next act, once the one before is verified; it is `step` from now on. Those that
@@ -367,24 +440,28 @@ impl Act {
 impl Actor {
     /// A caller acts, or asks what became of an act. The first act takes the target's role.
     pub(super) fn act(&mut self, request: ActRequest) {
-        if request.action.is_some() {
-            match self.agents.seat_caller() {
-                Ok(false) => {}
-                Ok(true) => {
-                    let (role, capacity) = (Role::Target, 1);
-                    self.event(EventKind::AgentAttached {
-                        role,
-                        agent: CALLER.to_owned(),
-                        model: String::new(),
-                        capacity,
-                        reattached: false,
-                    });
-                    self.plan(Input::AgentAttached { role, capacity });
-                }
-                Err(error) => return drop(request.reply.send(Err(error))),
-            }
+        if request.action.is_some()
+            && let Err(error) = self.seat_caller()
+        {
+            return drop(request.reply.send(Err(error)));
         }
         self.caller.take(request);
+    }
+
+    /// A caller takes the target's role, unless it has it.
+    pub(super) fn seat_caller(&mut self) -> Result<(), ActError> {
+        if self.agents.seat_caller()? {
+            let (role, capacity) = (Role::Target, 1);
+            self.event(EventKind::AgentAttached {
+                role,
+                agent: CALLER.to_owned(),
+                model: String::new(),
+                capacity,
+                reattached: false,
+            });
+            self.plan(Input::AgentAttached { role, capacity });
+        }
+        Ok(())
     }
 
     /// Answers what the target is asked with what the caller does next; whether it did.

@@ -4,7 +4,7 @@
 use super::actor::{Actor, Retiring};
 use super::trajectory::Node;
 use forerun_planner::{Effect, EndReason, Presented};
-use forerun_types::{EventKind, ExecutionEnd, NodeId, Sibling, StepIndex};
+use forerun_types::{EventKind, ExecutionEnd, NodeId, Role, Sibling, StepIndex};
 
 impl Actor {
     /// Carries out the effects in their order.
@@ -31,6 +31,9 @@ impl Actor {
                 let now = self.now();
                 self.agents
                     .ask(now, call, role, step, prefix, &self.prefixes);
+                if role == Role::Target {
+                    self.foresee(step, prefix);
+                }
             }
             Effect::CancelCall { call } => self.agents.cancel(call),
             Effect::CallEnded {

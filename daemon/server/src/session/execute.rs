@@ -343,8 +343,9 @@ impl Actor {
     ) -> Option<Outcome> {
         let running = self.executions.remove(&execution)?;
         let node = self.tree.get(running.node)?;
+        let action = node.action.clone();
         let entry = Entry::Step {
-            action: node.action.clone(),
+            action: action.clone(),
             observation: observation.clone(),
         };
         let next = self.prefixes.below(node.prefix, node.step, entry);
@@ -376,6 +377,9 @@ impl Actor {
             .unwrap_or_default();
         let written = self.written_below(running.parent).saturating_add(bytes);
         let digest = observation.digest();
+        if let Some(foresight) = self.context.foresight.as_ref().filter(|_| elapsed_us > 0) {
+            foresight.executed(&action.tool, Duration::from_micros(elapsed_us));
+        }
         self.event(EventKind::ExecutionFinished {
             execution,
             node: running.node,

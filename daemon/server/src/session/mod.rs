@@ -19,6 +19,7 @@ mod backtrack;
 mod caller;
 mod effects;
 mod execute;
+mod foresee;
 mod log;
 mod retire;
 mod settle;
@@ -28,7 +29,7 @@ mod trajectory;
 
 pub(crate) use actor::{Context, SessionSettings, millis, spawn};
 pub(crate) use agents::{AGENT_QUEUE_MAX, Attach, Deadlines, StreamId, ToAgent};
-pub(crate) use caller::{ActError, ActRequest};
+pub(crate) use caller::{ActError, ActRequest, PredictRequest};
 pub(crate) use log::Log;
 pub(crate) use settle::Settler;
 pub(crate) use summary::{PendingApproval, Phase, RoleSummary, Summary};
@@ -68,6 +69,8 @@ pub(crate) enum Message {
     WentBack(WentBack),
     /// A caller acts.
     Act(ActRequest),
+    /// A caller says what it expects to do.
+    Predict(PredictRequest),
     /// The owner interrupts.
     Interrupt(Box<Interruption>),
     /// Somebody asks how things are.

@@ -87,6 +87,7 @@ impl Actor {
         if let Some(prefix) = self.tree.get(id).map(|node| node.prefix) {
             self.remember_verified(id, prefix);
         }
+        self.remember(id);
         let node = self.tree.remove(id);
         self.sources.remove(&id);
         let result = node.and_then(|node| node.result);

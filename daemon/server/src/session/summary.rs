@@ -2,10 +2,11 @@
 //! that runs and for one that is read back from the journal.
 
 use forerun_types::{
-    ApprovalId, AskEnd, CallId, Event, EventKind, ExecutionEnd, Role, StepIndex, Time, Usage,
+    ApprovalId, AskEnd, CallId, Event, EventKind, ExecutionEnd, NodeId, Role, StepIndex, Time,
+    Usage,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the session is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,7 @@ pub(crate) struct Summary {
     pub(crate) matched: u32,
     pub(crate) corrected: u32,
     pub(crate) squashed: u32,
+    pub(crate) peak_calls: u32,
     pub(crate) executions: u32,
     pub(crate) executions_dropped: u32,
     pub(crate) execution_us: u64,
@@ -53,7 +55,11 @@ pub(crate) struct Summary {
     pub(crate) answer: Option<String>,
     /// When the plan ended.
     pub(crate) ended_at: Option<Time>,
+    /// Not accounted for.
     open_calls: BTreeMap<CallId, Time>,
+    /// Not answered.
+    in_flight: BTreeSet<CallId>,
+    last_proposed: Option<NodeId>,
     /// A stall that a pause hides.
     stall_below_pause: Option<Phase>,
 }
@@ -87,8 +93,14 @@ impl Summary {
             EventKind::Asked { call, role, .. } => {
                 self.role(*role).calls += 1;
                 self.open_calls.insert(*call, event.at);
+                self.in_flight.insert(*call);
+                let in_flight = u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX);
+                self.peak_calls = self.peak_calls.max(in_flight);
             }
-            EventKind::Answered { role, usage, .. } => {
+            EventKind::Answered {
+                call, role, usage, ..
+            } => {
+                self.in_flight.remove(call);
                 let sum = &mut self.role(*role).usage;
                 // An agent may say anything of what it used.
                 let add = |sum: &mut u64, used: u64| *sum = sum.saturating_add(used);
@@ -100,6 +112,7 @@ impl Summary {
             EventKind::CallEnded {
                 call, role, end, ..
             } => {
+                self.in_flight.remove(call);
                 let asked = self.open_calls.remove(call);
                 let role = self.role(*role);
                 role.dropped += u32::from(*end == AskEnd::Dropped);
@@ -113,7 +126,11 @@ impl Summary {
                 self.executions_dropped += u32::from(*end == ExecutionEnd::Dropped);
             }
             EventKind::Squashed { .. } => self.squashed += 1,
-            EventKind::Proposed { .. } => self.proposed += 1,
+            // Said again, with others that joined it, it is the same one.
+            EventKind::Proposed { node, .. } => {
+                let before = self.last_proposed.replace(*node);
+                self.proposed += u32::from(before != Some(*node));
+            }
             EventKind::Answer {
                 matched, corrects, ..
             } => {

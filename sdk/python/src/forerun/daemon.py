@@ -179,6 +179,7 @@ class Forerun:
         policy: str = "",
         depth: int | None = None,
         width: int | None = None,
+        predict: bool = False,
         window: Window | None = None,
         review: float = 0.0,
         max_steps: int | None = None,
@@ -192,7 +193,9 @@ class Forerun:
         `tools`: functions of this program that are to be tools of the session, for as long as
         it is open; `forerun.tool` says more about them than their signatures do.
         `depth`: how many steps may be undecided at once, 0 is without speculation; `width`:
-        how many candidates for a step run side by side; `review`: seconds for which a verdict
+        how many candidates for a step run side by side; `predict`: whether the next action is
+        predicted from what was done in this workspace before, and executed ahead where that
+        pays; `review`: seconds for which a verdict
         can be replaced; `seed` and `clock_ns`: two sessions with the same are a fair pair.
         What is not said is the daemon's default. Raises `ForerunError`.
         """
@@ -204,6 +207,7 @@ class Forerun:
             "policy": policy,
             "depth": depth,
             "width": width,
+            "predict": predict,
             "window": None if window is None else _WINDOWS[window],
             "review_ms": millis(review) if review else 0,
             "max_steps": max_steps,

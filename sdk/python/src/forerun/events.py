@@ -29,6 +29,15 @@ class AskEnd(StrEnum):
     FAILED = "failed"
 
 
+class Predictor(StrEnum):
+    """Who predicts an action without being asked for it."""
+
+    HISTORY = "history"
+    """What was done in the workspace before."""
+    CALLER = "caller"
+    """The agent that keeps its own loop."""
+
+
 class ExecutionEnd(StrEnum):
     """How an execution ended. Every execution ends exactly once."""
 
@@ -115,6 +124,15 @@ class Answered(Event):
     action: Action
     usage: Usage
     others: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class Predicted(Event):
+    """Candidates that no agent was asked for, executed beside the approximation agent's."""
+
+    step: int
+    by: Predictor
+    actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True)

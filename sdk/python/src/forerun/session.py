@@ -220,6 +220,29 @@ class Session:
         )
         return _act(key, answer.outcome)
 
+    async def predict(
+        self, *candidates: Action, after: str | None = None, ttl: float | None = None
+    ) -> None:
+        """Say what is likely to be done next, best first: it is executed ahead, side by side.
+
+        As far as the session's width and policy allow. An act that is one of them finds it done,
+        or under way; any other drops them. `after` is the key of the act that they come after,
+        which may still be open; without it they come after all that are. They wait for their
+        turn for `ttl` seconds at most (by default 60). Raises `ForerunError` if a candidate can
+        not be executed, there are none or more than 8, or `after` is not known.
+        """
+        await self._connection.call(
+            "ActionService/Predict",
+            action_pb2.ActionServicePredictRequest(
+                session=self.id,
+                candidates=[to_wire(candidate) for candidate in candidates],
+                after=after,
+                ttl_ms=millis(ttl),
+            ),
+            action_pb2.ActionServicePredictResponse,
+            self.tokens.target,
+        )
+
     # Watching
 
     def steps(self) -> AsyncGenerator[Event, None]:

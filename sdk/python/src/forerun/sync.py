@@ -265,6 +265,12 @@ class Session:
         """Return what became of an earlier act."""
         return self._loop.run(self._session.act_result(key, owner_wait=owner_wait))
 
+    def predict(
+        self, *candidates: Action, after: str | None = None, ttl: float | None = None
+    ) -> None:
+        """Say what is likely to be done next, best first: it is executed ahead."""
+        self._loop.run(self._session.predict(*candidates, after=after, ttl=ttl))
+
     def steps(self) -> Generator[Event, None, None]:
         """Give the orderly stream for people."""
         return self.watch()

@@ -364,6 +364,8 @@ class Counts:
     target_calls: int
     executions: int
     executions_dropped: int
+    peak_calls: int
+    """Calls of agents that were in flight at once, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +393,8 @@ class SessionInfo:
     width: int
     window: Window
     max_steps: int
+    predict: bool
+    """Whether actions are predicted from what was done in the workspace before."""
     commit: CommitMode
     seed: int
     clock_ns: int

@@ -29,6 +29,7 @@ async fn a_session_is_opened_as_it_was_described() {
         .commit(CommitMode::Session)
         .seed(3)
         .clock_ns(4)
+        .predict(true)
         .open()
         .await
         .expect("open");
@@ -56,6 +57,7 @@ async fn a_session_is_opened_as_it_was_described() {
         limits: None,
         width: Some(3),
         registrations: Vec::new(),
+        predict: true,
     };
     assert_eq!(request, &expected);
 }
