@@ -55,6 +55,9 @@ reasons! {
     ACT_NOT_FOUND;
     /// The owner took the plan elsewhere before the Act was done. ABORTED.
     ACT_SUPERSEDED;
+    /// An Act could not be done, and nothing of it is in the workspace: its commit was refused, or
+    /// somebody changed what it changes. FAILED_PRECONDITION.
+    ACT_NOT_DONE;
     /// As many Acts of the session are open as it takes. RESOURCE_EXHAUSTED.
     ACTS_LIMIT;
 

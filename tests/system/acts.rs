@@ -247,6 +247,55 @@ async fn what_the_owner_has_to_allow_is_pending_and_what_nobody_waits_for_is_not
 }
 
 #[tokio::test]
+async fn an_act_whose_commit_can_not_be_says_so_and_the_session_goes_on() {
+    let home = Home::new();
+    let session = open(&home).await;
+    fs::hard_link(home.path("work/README.md"), home.path("store")).expect("links");
+    let reads = || fs::read_to_string(home.path("work/README.md")).expect("reads");
+    let before = reads();
+    let asked = |key: &'static str| {
+        let session = session.clone();
+        async move {
+            let act = session.act_as(key, write("README.md", "new\n"), A_MOMENT);
+            match act.await.expect("told").outcome {
+                ActOutcome::Pending { approval, .. } => approval.expect("a question"),
+                done @ ActOutcome::Done(_) => panic!("{done:?}"),
+            }
+        }
+    };
+    let not_done = |key: &'static str| {
+        let session = session.clone();
+        async move {
+            let answer = session.act_result(key, Duration::ZERO).await;
+            let error = answer.expect_err("not done");
+            assert_eq!(error.code(), "ACT_NOT_DONE", "{error}");
+            error.to_string()
+        }
+    };
+
+    // The owner does not allow it.
+    let approval = asked("refused").await;
+    session.refuse(approval, "keep it").await.expect("refused");
+    let error = not_done("refused").await;
+    assert!(error.contains("keep it"), "{error}");
+    assert_eq!(reads(), before);
+
+    // Somebody else was there first.
+    let approval = asked("late").await;
+    fs::write(home.path("work/README.md"), "theirs\n").expect("written");
+    session.approve(approval, false).await.expect("allowed");
+    let error = not_done("late").await;
+    assert!(error.contains("README.md"), "{error}");
+    assert_eq!(reads(), "theirs\n");
+
+    // Neither is a step, the next one is, and nobody is told of what nobody undid.
+    let next = session.act(write("next.txt", "n")).await.expect("done");
+    assert_eq!(next.notices, Vec::<String>::new());
+    assert_eq!(done(next).step, StepIndex(0));
+    assert_eq!(session.info().await.expect("info").counts.verified, 1);
+}
+
+#[tokio::test]
 async fn a_caller_is_told_what_the_owner_said_did_and_undid() {
     let home = Home::new();
     let session = open(&home).await;

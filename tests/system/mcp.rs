@@ -322,8 +322,10 @@ fn a_host_with_forms_has_its_user_decide_in_one() {
         assert!(host.forms[0].contains("README.md"), "{:?}", host.forms);
         let found = fs::read_to_string(workspace.join("README.md")).expect("reads");
         assert_eq!(found, text, "{told}");
-        // A refused commit is for the user to settle: the call says so.
-        assert_eq!(told.contains("not done yet"), choice == "refuse", "{told}");
+        // What the user refused is told, and the next call is done.
+        assert_eq!(told.contains("was not done"), choice == "refuse", "{told}");
+        let (failed, next) = host.call("write_file", json!({ "path": "a.txt", "content": "a" }));
+        assert!(!failed && workspace.join("a.txt").exists(), "{next}");
         host.leave();
     }
 }

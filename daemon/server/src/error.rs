@@ -89,6 +89,9 @@ impl RequestError {
             }
             RequestError::Act(ActError::Unknown(_)) => (Code::NotFound, reason::ACT_NOT_FOUND),
             RequestError::Act(ActError::Superseded(_)) => (Code::Aborted, reason::ACT_SUPERSEDED),
+            RequestError::Act(ActError::NotDone(_)) => {
+                (Code::FailedPrecondition, reason::ACT_NOT_DONE)
+            }
             RequestError::Act(ActError::TooMany | ActError::TooManyPredictions) => {
                 (Code::ResourceExhausted, reason::ACTS_LIMIT)
             }

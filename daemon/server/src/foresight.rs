@@ -8,7 +8,7 @@
 
 use forerun_history::{Predictor, Run};
 use forerun_types::{Action, Digest};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +25,11 @@ const TOOLS_MAX: usize = 512;
 const GAIN_MIN: Duration = Duration::from_millis(5);
 /// The least chance that is worth a try, however slow the tool is.
 const CHANCE_MIN: f64 = 0.1;
-/// What the newest execution of a tool counts, beside all before it.
-const PACE_SHARE: f64 = 0.25;
+/// The newest executions of a tool, whose median is the time that it takes: neither a first one,
+/// which compiles and connects, nor a hiccup says it.
+const EXECUTIONS_KNOWN: usize = 5;
+/// Executions without which nobody knows what a tool takes.
+const EXECUTIONS_MIN: usize = 3;
 /// Name of the directory in the state directory.
 const DIRECTORY: &str = "history";
 
@@ -47,8 +50,8 @@ pub(crate) struct Workspace {
 #[derive(Default)]
 struct Learned {
     predictor: Predictor,
-    /// Seconds that a tool takes, on a moving average. Not kept: the next execution tells.
-    pace: HashMap<String, f64>,
+    /// How long the newest executions of each tool took. Not kept: the next ones tell.
+    took: HashMap<String, VecDeque<Duration>>,
 }
 
 impl Foresight {
@@ -75,7 +78,7 @@ impl Foresight {
             file,
             learned: Mutex::new(Learned {
                 predictor,
-                pace: HashMap::new(),
+                took: HashMap::new(),
             }),
             writing: Mutex::default(),
         });
@@ -84,30 +87,42 @@ impl Foresight {
     }
 }
 
+impl Learned {
+    /// How long a tool takes; nothing if that is not known.
+    fn takes(&self, tool: &str) -> Duration {
+        let took = self.took.get(tool);
+        let mut took: Vec<_> = took.into_iter().flatten().copied().collect();
+        took.sort_unstable();
+        match took.len() >= EXECUTIONS_MIN {
+            true => took[took.len() / 2],
+            false => Duration::ZERO,
+        }
+    }
+}
+
 impl Workspace {
     /// The calls that may come next and are worth running ahead, the most probable first: their
     /// chance times the time that their tool takes is at least [`GAIN_MIN`]. A tool whose time is
-    /// not known is not run ahead; its next verified call tells.
+    /// not known is not run ahead; its next verified calls tell.
     pub(crate) fn predict(&self, run: &Run, most: usize) -> Vec<Action> {
         let learned = locked(&self.learned);
         let candidates = learned.predictor.predict(run, most).into_iter();
         let worth = candidates.filter(|candidate| {
-            let takes = learned.pace.get(&candidate.action.tool).copied();
-            candidate.confidence >= CHANCE_MIN
-                && takes.unwrap_or(0.0) * candidate.confidence >= GAIN_MIN.as_secs_f64()
+            let takes = learned.takes(&candidate.action.tool);
+            candidate.confidence >= CHANCE_MIN && takes.mul_f64(candidate.confidence) >= GAIN_MIN
         });
         worth.map(|candidate| candidate.action).collect()
     }
 
     /// A tool took this long.
     pub(crate) fn executed(&self, tool: &str, elapsed: Duration) {
-        let mut learned = locked(&self.learned);
-        let elapsed = elapsed.as_secs_f64();
-        if let Some(pace) = learned.pace.get_mut(tool) {
-            *pace += PACE_SHARE * (elapsed - *pace);
-        } else if learned.pace.len() < TOOLS_MAX {
-            learned.pace.insert(tool.to_owned(), elapsed);
+        let took = &mut locked(&self.learned).took;
+        if took.len() >= TOOLS_MAX && !took.contains_key(tool) {
+            return;
         }
+        let took = took.entry(tool.to_owned()).or_default();
+        took.truncate(EXECUTIONS_KNOWN - 1);
+        took.push_front(elapsed);
     }
 
     /// Learns from calls that were verified, and keeps it. Blocks on the disk.
@@ -182,18 +197,32 @@ mod tests {
         workspace
     }
 
+    /// `slow` takes so many milliseconds, three times in a row.
+    fn takes(workspace: &Workspace, millis: u64) {
+        for _ in 0..3 {
+            workspace.executed("slow", Duration::from_millis(millis));
+        }
+    }
+
     #[test]
     fn what_takes_long_is_run_ahead_and_what_does_not_is_left_alone() {
         let state = tempfile::tempdir().expect("a directory");
         let workspace = taught(&Foresight::new(state.path()));
         let run = run(&["first"]);
         assert_eq!(workspace.predict(&run, 1), [], "its time is not known");
-        workspace.executed("slow", Duration::from_millis(300));
+        takes(&workspace, 300);
         assert_eq!(workspace.predict(&run, 1), [call("slow")]);
-        for _ in 0..40 {
-            workspace.executed("slow", Duration::from_millis(1));
-        }
+        workspace.executed("slow", Duration::from_millis(1));
+        assert_eq!(
+            workspace.predict(&run, 1),
+            [call("slow")],
+            "once is nothing"
+        );
+        takes(&workspace, 1);
         assert_eq!(workspace.predict(&run, 1), [], "it is fast now");
+        takes(&workspace, 10_000);
+        workspace.executed("other", Duration::from_secs(1));
+        assert_eq!(workspace.predict(&run, 1), [call("slow")]);
     }
 
     #[test]
@@ -203,7 +232,7 @@ mod tests {
         let again = Foresight::new(state.path());
         let known = |of: &str| {
             let workspace = again.of(Path::new(of));
-            workspace.executed("slow", Duration::from_secs(1));
+            takes(&workspace, 1_000);
             workspace.predict(&run(&["first"]), 3).len()
         };
         assert_eq!(known("/somewhere"), 1);
@@ -217,7 +246,7 @@ mod tests {
         std::fs::write(&file, "{\"version\":1,\"learned\":7}").expect("written");
         let again = Foresight::new(state.path());
         let workspace = again.of(Path::new("/somewhere"));
-        workspace.executed("slow", Duration::from_secs(1));
+        takes(&workspace, 1_000);
         assert_eq!(workspace.predict(&run(&["first"]), 1), []);
         drop(taught(&again));
         assert_eq!(workspace.predict(&run(&["first"]), 1), [call("slow")]);

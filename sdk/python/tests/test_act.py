@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import forerun
-from forerun import Action, Done, Hit, ObservationStatus, Role
+from forerun import Action, Done, Hit, ObservationStatus, Role, View, events
 from forerun.testing import FakeSession
 
 if TYPE_CHECKING:
@@ -55,6 +55,34 @@ async def test_what_was_predicted_is_not_waited_for(daemon: Forerun, workspace: 
         assert act.outcome.hidden > 0
 
 
+async def test_what_the_caller_predicts_runs_ahead(daemon: Forerun, workspace: Path) -> None:
+    async with daemon.session(workspace, depth=1, width=3) as session:
+        await session.predict(Action("list_dir"), READ, WRITE)
+        async for event in session.watch(View.TRACE):
+            if isinstance(event, events.Predicted):
+                assert event.by is events.Predictor.CALLER
+                assert event.actions == (Action("list_dir"), READ, WRITE)
+                break
+        await asyncio.sleep(0.5)
+        assert not (workspace / "new.txt").exists()
+        act = await session.act(WRITE)
+        assert isinstance(act.outcome, Done)
+        assert act.outcome.hit is Hit.FULL
+        assert (workspace / "new.txt").read_text() == "1"
+        with pytest.raises(forerun.RefusedError, match=r"candidates\[0\]"):
+            await session.predict(Action("read_file", {"path": 7}))
+        with pytest.raises(forerun.RefusedError) as unknown:
+            await session.predict(READ, after="nothing")
+        assert unknown.value.code == "ACT_NOT_FOUND"
+
+
+async def test_history_is_asked_where_it_is_wanted(daemon: Forerun, workspace: Path) -> None:
+    async with daemon.session(workspace, predict=True) as session:
+        assert (await session.info()).predict
+    async with daemon.session(workspace) as session:
+        assert not (await session.info()).predict
+
+
 async def test_an_act_that_waits_for_the_owner_says_so(daemon: Forerun, workspace: Path) -> None:
     async with daemon.session(workspace) as session:
         question = Action.ask_user("which?")
@@ -69,6 +97,8 @@ async def test_an_act_that_waits_for_the_owner_says_so(daemon: Forerun, workspac
 
 async def test_a_loop_is_tried_without_a_daemon() -> None:
     session = FakeSession({"read_file": lambda path: {"path": path}, "broken": lambda: 1 / 0})
+    await session.predict(READ, WRITE)
+    assert session.predictions == [(READ, WRITE)]
     act = await session.act(READ, key="one")
     assert act.observation.json() == {"path": "there.txt"}
     assert await session.act(READ, key="one") is act

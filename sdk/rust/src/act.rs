@@ -31,8 +31,10 @@ impl Session {
     /// [`ActOutcome::Pending`] says so, and [`Session::act_result`] goes on waiting.
     ///
     /// # Errors
-    /// If the session is over or has a target agent, the owner took the plan elsewhere, or
-    /// the daemon can not be reached. What goes wrong in the tool is the observation.
+    /// If the session is over or has a target agent, the owner took the plan elsewhere, its
+    /// commit was refused or met what somebody changed (`ACT_NOT_DONE`: nothing of it is in the
+    /// workspace, and the session goes on), or the daemon can not be reached. What goes wrong in
+    /// the tool is the observation.
     pub async fn act(&self, action: Action) -> Result<Act> {
         self.act_as(&draw_key()?, action, Duration::ZERO).await
     }

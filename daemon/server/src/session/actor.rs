@@ -74,6 +74,8 @@ pub(super) struct Actor {
     pub(super) planner: Planner,
     pub(super) agents: Agents,
     pub(super) caller: Caller,
+    /// The step of an act that can not be done, and why.
+    pub(super) stalled_act: Option<(StepIndex, String)>,
     pub(super) foresight: Option<Foresight>,
     pub(super) prefixes: Prefixes,
     pub(super) tree: Tree,
@@ -166,6 +168,7 @@ pub(crate) fn spawn(
         planner: Planner::new(config, prefixes.root()),
         agents: Agents::new(context.deadlines.clone(), settings.width),
         caller: Caller::default(),
+        stalled_act: None,
         foresight: (context.foresight.clone())
             .map(|workspace| Foresight::new(workspace, &record.task, prefixes.root())),
         head_prefix: prefixes.root(),
@@ -259,6 +262,7 @@ impl Actor {
                 None => self.tick(),
             }
             self.decide();
+            self.give_up_act();
         }
         self.release();
         // Results that came too late hold snapshots.

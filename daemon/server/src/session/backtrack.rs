@@ -10,7 +10,7 @@ use super::retire::describe;
 use super::suggest::check_suggestion;
 use super::{Anew, InterruptError, Message, UserInterrupt, WentBack};
 use forerun_journal::{CommitMode, Journal};
-use forerun_planner::{Interrupt, Seen, Undone};
+use forerun_planner::{Candidate, Interrupt, Seen, State, Undone};
 use forerun_snapshot::Workspace;
 use forerun_types::{Entry, EventKind, NodeId, PrefixId, SessionId, SnapshotId, StepIndex};
 use tokio::sync::mpsc;
@@ -70,21 +70,54 @@ impl Actor {
         if let Some(text) = suggestion.clone() {
             prefix = self.prefixes.extend(prefix, Entry::Suggestion { text });
         }
-        let now = self.now();
-        let interrupt = Interrupt::Backtrack {
-            step,
-            seen,
-            prefix,
-            candidate,
-        };
-        let effects = self.planner.interrupt(now, interrupt)?;
-        self.backtracking = Some(Backtracking {
+        let to = Backtracking {
             step,
             prefix,
             suggestion,
-        });
+        };
+        self.go_back(to, seen, candidate)
+    }
+
+    fn go_back(
+        &mut self,
+        to: Backtracking,
+        seen: Seen,
+        candidate: Option<Candidate>,
+    ) -> Result<(), InterruptError> {
+        let interrupt = Interrupt::Backtrack {
+            step: to.step,
+            seen,
+            prefix: to.prefix,
+            candidate,
+        };
+        let now = self.now();
+        let effects = self.planner.interrupt(now, interrupt)?;
+        self.backtracking = Some(to);
         self.perform(effects);
         Ok(())
+    }
+
+    /// An act that can not be executed, or committed, is the caller's to think about: it is
+    /// dropped and told, and the session does not wait for its owner.
+    pub(super) fn give_up_act(&mut self) {
+        let Some((step, reason)) = self.stalled_act.take() else {
+            return;
+        };
+        // The owner may have gone somewhere else with it.
+        let stalls = matches!(self.planner.state(), State::Stalled { step: at, .. } if at == step);
+        let views = self.planner.steps();
+        let view = views.iter().find(|view| view.step == step);
+        let Some(prefix) = view.filter(|_| stalls) else {
+            return;
+        };
+        let to = Backtracking {
+            step,
+            prefix: prefix.prefix,
+            suggestion: None,
+        };
+        if self.go_back(to, Seen::Any, None).is_ok() {
+            self.caller.give_up(step, reason);
+        }
     }
 
     /// The plan goes on from an earlier step.

@@ -68,6 +68,9 @@ pub(crate) enum ActError {
     TargetAttached,
     #[error("{0}")]
     Superseded(String),
+    /// Nothing of it is in the workspace.
+    #[error("it was not done: {0}")]
+    NotDone(String),
     #[error("{PREDICTIONS_MAX} predictions wait for their turn, as many as may")]
     TooManyPredictions,
     /// The first that can not be executed, and why.
@@ -85,6 +88,8 @@ pub(super) struct Caller {
     executions: BTreeMap<NodeId, Execution>,
     notices: VecDeque<String>,
     predictions: VecDeque<Prediction>,
+    /// The step that the session goes back to because its act can not be done, and why.
+    given_up: Option<(StepIndex, String)>,
 }
 
 /// What is expected after an act that is not verified yet.
@@ -368,10 +373,17 @@ impl Caller {
             EventKind::Suggested { text, .. } => {
                 self.notice(format!("the session's owner says: {text}"));
             }
+            EventKind::Backtracked { step, .. }
+                if self.given_up.as_ref().is_some_and(|(of, _)| of == step) =>
+            {
+                if let Some((_, reason)) = self.given_up.take() {
+                    self.supersede(*step, &ActError::NotDone(reason));
+                }
+            }
             EventKind::Backtracked { step, .. } => {
                 let why = format!("the session's owner undid step {step} and all after it");
                 self.notice(why.clone());
-                self.supersede(*step, &why);
+                self.supersede(*step, &ActError::Superseded(why));
             }
             EventKind::Answered {
                 role: Role::Target,
@@ -387,7 +399,10 @@ impl Caller {
                 role: Role::Target,
                 step,
                 ..
-            } => self.supersede(*step, "the session's owner said something to this step"),
+            } => {
+                let why = "the session's owner said something to this step".to_owned();
+                self.supersede(*step, &ActError::Superseded(why));
+            }
             _ => {}
         }
     }
@@ -405,14 +420,19 @@ impl Caller {
     }
 
     /// An act from `step` on is not what the session does any more.
-    fn supersede(&mut self, step: StepIndex, why: &str) {
+    fn supersede(&mut self, step: StepIndex, why: &ActError) {
         let from = |act: &mut Act| {
             let turn = act.turn.as_ref();
             turn.is_some_and(|turn| turn.answered && turn.step >= step)
         };
         if let Some(act) = self.open.pop_front_if(from) {
-            self.answer(act, Err(ActError::Superseded(why.to_owned())));
+            self.answer(act, Err(why.clone()));
         }
+    }
+
+    /// The session goes back to a step whose act can not be done.
+    pub(super) fn give_up(&mut self, step: StepIndex, reason: String) {
+        self.given_up = Some((step, reason));
     }
 
     fn answer(&mut self, act: Act, answer: ActReply) {

@@ -200,7 +200,12 @@ impl Actor {
                 step,
                 reason: reason.into(),
             },
-            Presented::Stalled { step, reason, hint } => EventKind::Stalled { step, reason, hint },
+            Presented::Stalled { step, reason, hint } => {
+                if self.agents.is_callers() {
+                    self.stalled_act = Some((step, reason.clone()));
+                }
+                EventKind::Stalled { step, reason, hint }
+            }
             Presented::Continued { reason } => EventKind::Continued {
                 reason: reason.into(),
             },

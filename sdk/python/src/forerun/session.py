@@ -104,6 +104,12 @@ class Acting(Protocol):
         """Return what became of an earlier act."""
         ...
 
+    async def predict(
+        self, *candidates: Action, after: str | None = None, ttl: float | None = None
+    ) -> None:
+        """Say what is likely to be done next."""
+        ...
+
 
 class Session:
     """One session. As a context manager it is closed at the end; what is verified is kept.
@@ -193,7 +199,8 @@ class Session:
         once and answered the same. If the step waits for the session's owner for
         `owner_wait` seconds (by default 20), the outcome is `Pending`. What goes wrong in the
         tool is the observation. Raises `ForerunError` if the session is over or has a target
-        agent, or its owner took the plan elsewhere.
+        agent, its owner took the plan elsewhere, or its commit was refused or met what somebody
+        changed (`ACT_NOT_DONE`: nothing of it is in the workspace, and the session goes on).
         """
         key = secrets.token_hex(16) if key is None else key
         answer = await self._connection.call(

@@ -109,6 +109,8 @@ class FakeSession:
         self.acts: list[tuple[Action, Observation]] = []
         self.answer: str | None = None
         """The session's result, once an action was `terminate`."""
+        self.predictions: list[tuple[Action, ...]] = []
+        """What `predict` was told, oldest first."""
         self._told: dict[str, tuple[Action, Act]] = {}
 
     async def act(
@@ -148,6 +150,16 @@ class FakeSession:
             msg = "ACT_NOT_FOUND"
             raise _refusal(msg, f"no act has the key {key!r}")
         return self._told[key][1]
+
+    async def predict(
+        self, *candidates: Action, after: str | None = None, ttl: float | None = None
+    ) -> None:
+        """Take note of what is predicted, in `predictions`; nothing runs ahead here."""
+        del ttl
+        if after is not None and after not in self._told:
+            msg = "ACT_NOT_FOUND"
+            raise _refusal(msg, f"no act has the key {after!r}")
+        self.predictions.append(candidates)
 
     def _observe(self, action: Action) -> Observation:
         arguments = json.loads(action.to_json())

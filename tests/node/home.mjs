@@ -2,11 +2,12 @@
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
-import { spawn, spawnSync } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 const PROGRAM = process.env.FORERUN_BIN;
 if (!PROGRAM) {
@@ -45,6 +46,13 @@ export class Home {
   /** Runs the program to its end. */
   forerun(...args) {
     return spawnSync(PROGRAM, args, { env: this.env, encoding: "utf8" });
+  }
+
+  /** Runs the program with further variables, which has to succeed; the lines that it wrote. */
+  async program(variables, ...args) {
+    const options = { env: { ...this.env, ...variables }, maxBuffer: 1 << 26 };
+    const { stdout } = await promisify(execFile)(PROGRAM, args, options);
+    return stdout.trim().split("\n");
   }
 
   /** A new directory. */
