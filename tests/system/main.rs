@@ -16,6 +16,7 @@ mod mcp;
 mod models;
 mod policies;
 mod predict;
+mod quickstart;
 mod resilience;
 mod simulate;
 mod stale;

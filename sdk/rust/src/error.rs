@@ -9,6 +9,7 @@ use crate::model::ModelError;
 use crate::script::ScriptError;
 use forerun_proto::conversions::ConversionError;
 use forerun_proto::reason;
+use forerun_types::JsonError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -155,6 +156,16 @@ impl fmt::Display for Refusal {
             }
         }
         Ok(())
+    }
+}
+
+/// Arguments of an action that are no JSON object that can be sent.
+impl From<JsonError> for Error {
+    fn from(error: JsonError) -> Error {
+        Error::Argument {
+            what: "the action's arguments:",
+            problem: error.to_string(),
+        }
     }
 }
 
