@@ -100,6 +100,7 @@ pub(crate) async fn work(
 }
 
 #[tokio::main]
+#[expect(clippy::print_stdout, reason = "an example talks to its user")]
 async fn main() -> Result<()> {
     let workspace = std::env::args_os().nth(1).unwrap_or_else(|| ".".into());
     let daemon = Forerun::connect().await?;

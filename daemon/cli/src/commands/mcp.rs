@@ -52,7 +52,7 @@ const DIFF_BYTES_MAX: usize = 64 << 10;
 pub(crate) async fn mcp(global: &Global, output: Output, args: McpArgs) -> Result<(), Failure> {
     match args.command {
         Some(McpCommand::Install(install)) => install::install(output, &install),
-        None => serve(global, output, args).await,
+        None => Box::pin(serve(global, output, args)).await,
     }
 }
 

@@ -16,7 +16,8 @@ fn taught() -> Predictor {
 }
 
 fn state() -> Value {
-    serde_json::from_str(&taught().to_json().unwrap()).unwrap()
+    let text = taught().to_json().expect("a text");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 fn code(text: &str) -> &'static str {
