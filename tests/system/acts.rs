@@ -288,7 +288,15 @@ async fn an_act_whose_commit_can_not_be_says_so_and_the_session_goes_on() {
     assert!(error.contains("README.md"), "{error}");
     assert_eq!(reads(), "theirs\n");
 
-    // Neither is a step, the next one is, and nobody is told of what nobody undid.
+    // And while the owner has paused it, once they resume it.
+    let approval = asked("paused").await;
+    session.pause().await.expect("paused");
+    session.refuse(approval, "not now").await.expect("refused");
+    session.resume().await.expect("resumed");
+    let error = not_done("paused").await;
+    assert!(error.contains("not now"), "{error}");
+
+    // None of these is a step, the next one is, and nobody is told of what nobody undid.
     let next = session.act(write("next.txt", "n")).await.expect("done");
     assert_eq!(next.notices, Vec::<String>::new());
     assert_eq!(done(next).step, StepIndex(0));

@@ -151,6 +151,28 @@ async fn it_waits_for_its_verdict_unless_it_was_offered_as_pure() {
 }
 
 #[tokio::test]
+async fn what_was_answered_long_before_its_verdict_is_asked_again() {
+    let home = Home::new();
+    let client = home.client().await;
+    let calls = Calls::default();
+    let offer = client.offer(vec![calls.tool("look_up").pure()]).await;
+    let offer = offer.expect("taken");
+    let builder = client.session(home.workspace("work")).depth(1);
+    let session = builder.tools(&offer).open().await.expect("a session");
+    let guess = [look_up("this")];
+    let foreseen = session.predict(&guess, None, Duration::ZERO).await;
+    foreseen.expect("taken");
+    // Longer than anybody may believe it.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(calls.all().len(), 1);
+    let found = act(&session, look_up("this")).await;
+    assert_eq!(found.observation.text, "\"this\" was looked up");
+    assert_eq!(found.hit, Hit::None);
+    let speculative: Vec<bool> = calls.all().iter().map(|call| call.speculative).collect();
+    assert_eq!(speculative, [true, false]);
+}
+
+#[tokio::test]
 async fn a_guess_that_was_wrong_is_cancelled() {
     struct Dropped(Arc<Mutex<u32>>);
     impl Drop for Dropped {

@@ -419,10 +419,16 @@ for line in sys.stdin:
                   "serverInfo": {"name": "small", "version": "1"}}
     elif method == "tools/list":
         result = {"tools": [tool("look_up", {"readOnlyHint": True}), tool("Delete-It", {})]}
+        if sys.argv[2] == "twice":
+            result["tools"] *= 2
+        if sys.argv[2] == "endless":
+            result["nextCursor"] = "more"
     elif method == "tools/call":
         key = params["arguments"]["key"]
         with open(sys.argv[1], "a") as notes:
             notes.write(f"{params['name']} {key}\n")
+        if key == "exit":
+            sys.exit()
         time.sleep(float(sys.argv[2]) / 1000)
         result = {"content": [{"type": "text", "text": f"{params['name']} of {key}"}],
                   "isError": key == "broken"}
@@ -459,7 +465,9 @@ fn a_wrapped_server_is_under_policy_and_its_pure_tools_run_ahead() {
     let listed = host.request("tools/list", json!({}));
     let tools = listed["result"]["tools"].as_array().expect("tools");
     let names: Vec<_> = tools.iter().map(|tool| &tool["name"]).collect();
-    assert_eq!(names, ["look_up", "Delete-It", "result"]);
+    assert_eq!(names, ["look_up", "Delete-It", "forerun_result"]);
+    let prompts = host.request("prompts/list", json!({}));
+    assert_eq!(prompts["result"]["prompts"], json!([]), "nothing is undone");
     assert_eq!(tools[0]["annotations"]["readOnlyHint"], true);
     assert_eq!(tools[0]["outputSchema"], Value::Null);
     let (failed, text) = host.call("look_up", json!({ "key": "a" }));
@@ -517,6 +525,35 @@ fn a_wrapped_server_is_under_policy_and_its_pure_tools_run_ahead() {
 }
 
 #[test]
+fn a_wrapped_server_that_ends_takes_ours_along() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let workspace = workspace.to_str().expect("text");
+    let server = server(&home);
+    let wrap = ["--wrap", "python3", &server, "/dev/null", "0"];
+    let mut host = Host::start(
+        &home,
+        &[&["mcp", "--workspace", workspace], &wrap[..]].concat(),
+    );
+    host.send(
+        "tools/call",
+        json!({ "name": "look_up", "arguments": { "key": "exit" } }),
+    );
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = host.server.try_wait().expect("waits") {
+            break status;
+        }
+        assert!(began.elapsed() < PATIENCE, "it does not end");
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    };
+    assert!(!status.success());
+    home.wait_until("the session is closed", || {
+        session(&home)["state"] == "finished"
+    });
+}
+
+#[test]
 fn a_server_that_can_not_be_wrapped_is_named_with_the_reason() {
     let home = Home::new();
     let missing = home.fail(65, &["mcp", "--wrap", "/nonexistent/server"]);
@@ -539,6 +576,10 @@ fn a_server_that_can_not_be_wrapped_is_named_with_the_reason() {
         unknown.contains("no tool erase") && unknown.contains("look_up, Delete-It"),
         "{unknown}"
     );
+    for (how, why) in [("twice", "look_up twice"), ("endless", "more than 256")] {
+        let broken = home.fail(65, &["mcp", "--wrap", "python3", &server, "/dev/null", how]);
+        assert!(broken.contains(why), "{broken}");
+    }
     let alone = home.fail(64, &["mcp", "--pure", "erase"]);
     assert!(alone.contains("--wrap"), "{alone}");
 }

@@ -151,6 +151,22 @@ async fn predictions_that_can_not_be_are_refused_and_say_why() {
     assert!(invalid.to_string().contains("candidates[1]"), "{invalid}");
     let after = refused(vec![list.clone()], Some("nothing")).await;
     assert_eq!(after.code(), "ACT_NOT_FOUND");
+    // Whatever is said again and again, no more than can run is kept, or written down.
+    for number in 0..20 {
+        let path = format!("{number}.txt");
+        let write = action("write_file", json!({ "path": path, "content": "x" }));
+        let guess = [write, list.clone()];
+        let again = session.predict(&guess, None, Duration::ZERO).await;
+        again.expect("taken");
+    }
+    let actions = trace(&session)
+        .await
+        .into_iter()
+        .map(|event| match event.kind {
+            EventKind::Predicted { actions, .. } => actions.len(),
+            _ => 0,
+        });
+    assert_eq!(actions.sum::<usize>(), 3);
     // It takes the target's token.
     let tokens = session.tokens().approximation.clone();
     let other = client.existing(session.id().clone(), tokens);

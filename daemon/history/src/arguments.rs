@@ -159,7 +159,9 @@ impl Arguments {
     }
 
     /// Whether it can have come about by learning.
-    pub(crate) fn is_valid(&self) -> bool {
+    pub(crate) fn is_valid(&self, runs: u64) -> bool {
+        let used = self.forms.values().map(Used::used);
+        let used = used.chain(self.slots.values().map(Used::used)).max();
         let forms = self.forms.values().all(|forms| {
             let calls: u64 = forms.counts.values().map(|n| u64::from(*n)).sum();
             forms.counts.len() <= FORMS_MAX
@@ -174,7 +176,11 @@ impl Arguments {
             .slots
             .iter()
             .all(|(slot, sources)| slot.path.len() <= PATH_BYTES_MAX && sources.is_valid());
-        forms && slots && self.slots.len() <= SLOTS_MAX && self.forms.len() <= TOOLS_MAX
+        forms
+            && slots
+            && used <= Some(runs)
+            && self.slots.len() <= SLOTS_MAX
+            && self.forms.len() <= TOOLS_MAX
     }
 }
 

@@ -67,8 +67,9 @@ impl Calls {
     }
 
     /// Whether it can have come about by learning.
-    pub(crate) fn is_valid(&self) -> bool {
+    pub(crate) fn is_valid(&self, runs: u64) -> bool {
         self.0.len() <= CALLS_MAX
+            && self.0.values().all(|followers| followers.used <= runs)
             && self.0.values().all(|followers| {
                 let counts = followers.counts.values();
                 let sum: u64 = counts.clone().map(|n| u64::from(*n)).sum();

@@ -27,4 +27,4 @@ mod values;
 
 pub use predictor::{CANDIDATES_MAX, Candidate, Predictor};
 pub use run::Run;
-pub use state::StateError;
+pub use state::{STATE_BYTES_MAX, StateError};

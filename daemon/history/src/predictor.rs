@@ -179,10 +179,11 @@ impl Predictor {
     pub(crate) fn is_valid(&self) -> bool {
         let grades = self.grades.values().flat_map(|grades| &grades.records);
         self.grades.len() <= TOOLS_MAX
+            && self.grades.values().all(|grades| grades.used <= self.runs)
             && grades.copied().all(Record::is_valid)
-            && self.calls.is_valid()
-            && self.sequence.is_valid()
-            && self.arguments.is_valid()
+            && self.calls.is_valid(self.runs)
+            && self.sequence.is_valid(self.runs)
+            && self.arguments.is_valid(self.runs)
     }
 }
 

@@ -94,8 +94,12 @@ impl Sequence {
     }
 
     /// Whether it can have come about by learning.
-    pub(crate) fn is_valid(&self) -> bool {
+    pub(crate) fn is_valid(&self, runs: u64) -> bool {
         self.contexts.len() <= CONTEXTS_MAX
+            && self
+                .contexts
+                .values()
+                .all(|followers| followers.used <= runs)
             && self.contexts.iter().all(|(context, followers)| {
                 let total = followers.counts.values().map(|n| u64::from(*n));
                 context.0.len() <= ORDER

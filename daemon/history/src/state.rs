@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The form of the text. Another form is refused: what was learned can be learned again.
 const VERSION: u32 = 1;
 /// Most bytes of a text that is read; stops a file that is none from filling the memory.
-const STATE_BYTES_MAX: usize = 32 << 20;
+pub const STATE_BYTES_MAX: usize = 32 << 20;
 
 /// A text that holds no predictor.
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,11 @@
 //!
 //! **Invariant:** what is lost, or can not be read, is learned again; no session fails by it.
 
-use forerun_history::{Predictor, Run};
+use forerun_history::{Predictor, Run, STATE_BYTES_MAX};
 use forerun_types::{Action, Digest};
+use rustix::fs::OFlags;
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,8 +44,8 @@ pub(crate) struct Foresight {
 pub(crate) struct Workspace {
     file: PathBuf,
     learned: Mutex<Learned>,
-    /// One writer of the file at a time.
-    writing: Mutex<()>,
+    /// One learns at a time, and writes the file.
+    learning: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -80,7 +81,7 @@ impl Foresight {
                 predictor,
                 took: HashMap::new(),
             }),
-            writing: Mutex::default(),
+            learning: Mutex::default(),
         });
         known.insert(workspace.to_owned(), Arc::clone(&found));
         found
@@ -127,12 +128,12 @@ impl Workspace {
 
     /// Learns from calls that were verified, and keeps it. Blocks on the disk.
     pub(crate) fn learn(&self, run: &Run) {
-        let text = {
-            let mut learned = locked(&self.learned);
-            learned.predictor.learn(run);
-            learned.predictor.to_json()
-        };
-        let _one_at_a_time = locked(&self.writing);
+        let _one_at_a_time = locked(&self.learning);
+        // Sessions that predict do not wait for this.
+        let mut predictor = locked(&self.learned).predictor.clone();
+        predictor.learn(run);
+        let text = predictor.to_json();
+        locked(&self.learned).predictor = predictor;
         let kept = text.map_err(io::Error::from);
         if let Err(error) = kept.and_then(|text| write(&self.file, &text)) {
             tracing::warn!(%error, file = %self.file.display(), "what was learned is not kept");
@@ -141,7 +142,7 @@ impl Workspace {
 }
 
 fn read(file: &Path) -> Option<Predictor> {
-    let text = match std::fs::read_to_string(file) {
+    let text = match read_text(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
@@ -154,6 +155,23 @@ fn read(file: &Path) -> Option<Predictor> {
         tracing::warn!(%error, file = %file.display(), "what was learned is learned again");
     })
     .ok()
+}
+
+/// A regular file of a size that is possible: another would block, or fill the memory.
+fn read_text(file: &Path) -> io::Result<String> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.read(true).custom_flags(flags).open(file)?;
+    let metadata = opened.metadata()?;
+    if !metadata.is_file() || metadata.len() > STATE_BYTES_MAX as u64 {
+        return Err(io::Error::other("it is no such file, or too long"));
+    }
+    let mut text = String::new();
+    opened
+        .take(STATE_BYTES_MAX as u64)
+        .read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Whole or not at all; of a crash of the machine nothing has to survive.
@@ -250,5 +268,11 @@ mod tests {
         assert_eq!(workspace.predict(&run(&["first"]), 1), []);
         drop(taught(&again));
         assert_eq!(workspace.predict(&run(&["first"]), 1), [call("slow")]);
+        // What is no file at all holds nobody up.
+        std::fs::remove_file(&file).expect("removed");
+        std::fs::create_dir(&file).expect("a directory");
+        let again = Foresight::new(state.path()).of(Path::new("/somewhere"));
+        takes(&again, 1_000);
+        assert_eq!(again.predict(&run(&["first"]), 1), []);
     }
 }

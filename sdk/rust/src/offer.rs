@@ -89,7 +89,8 @@ impl OfferedTool {
         }
     }
 
-    /// It changes nothing at all: policy may let it run before its verdict, too.
+    /// It changes nothing at all: policy may let it run before its verdict, too. What it
+    /// answered so counts for ten seconds; a later verdict calls it again.
     #[must_use]
     pub fn pure(mut self) -> OfferedTool {
         self.description.annotations.read_only = true;

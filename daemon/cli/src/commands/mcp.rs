@@ -7,10 +7,12 @@
 
 mod elicit;
 mod install;
+mod tools;
 mod undo;
 mod wrap;
 
 use self::elicit::User;
+use self::tools::{DIFF, UNDO, described, own_tools, result_tool};
 use self::wrap::Wrapped;
 use super::connect;
 use crate::args::{CommitArg, Global, McpArgs, McpCommand};
@@ -25,7 +27,7 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams,
     GetPromptResponse, GetPromptResult, Implementation, JsonObject, ListPromptsResult,
     ListToolsResult, PaginatedRequestParams, Prompt, PromptMessage, Role, ServerCapabilities,
-    ServerConfig, Tool, ToolAnnotations,
+    ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
@@ -37,10 +39,6 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
-/// Shows what the session changed. A prompt, too.
-const DIFF: &str = "diff";
-/// Takes steps back. A prompt, too.
-const UNDO: &str = "undo";
 /// What became of a call that waits for the owner.
 const RESULT: &str = "result";
 /// Calls that are predicted at once.
@@ -106,10 +104,18 @@ async fn serve(global: &Global, output: Output, args: McpArgs) -> Result<(), Fai
         _ = terminate.recv() => return Ok(()),
     };
     let running = running.map_err(|error| unusable(&error))?;
+    let wrapped_ended = async {
+        match &shared.wrapped {
+            Some(wrapped) => wrapped.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut alone = false;
     tokio::select! {
         ended = running.waiting() => drop(ended.map_err(|error| unusable(&error))?),
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
+        () = wrapped_ended => alone = true,
     }
     if let Some(session) = shared.state.lock().await.session.take() {
         let info = session.close().await?;
@@ -120,7 +126,13 @@ async fn serve(global: &Global, output: Output, args: McpArgs) -> Result<(), Fai
             ));
         }
     }
-    Ok(())
+    match alone {
+        true => Err(
+            Failure::new(Exit::Failed, "MCP", "the wrapped MCP server ended")
+                .hint("the host starts both again"),
+        ),
+        false => Ok(()),
+    }
 }
 
 /// The server; clones are the same one.
@@ -166,16 +178,14 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        let result = result_tool(self.0.result_tool());
         let tools = match &self.0.wrapped {
-            None => self
-                .0
-                .tools
-                .iter()
-                .map(described)
-                .chain(own_tools())
-                .collect(),
+            None => {
+                let tools = self.0.tools.iter().map(described);
+                tools.chain(own_tools()).chain([result]).collect()
+            }
             // What a server outside of any sandbox did can not be shown, or undone.
-            Some(wrapped) => wrapped.tools().chain(own_tools().skip(2)).collect(),
+            Some(wrapped) => wrapped.tools().chain([result]).collect(),
         };
         Ok(ListToolsResult::with_all_items(tools))
     }
@@ -200,10 +210,14 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(vec![
-            Prompt::new(DIFF, Some("Show what the session changed"), None),
-            Prompt::new(UNDO, Some("Take the last step back"), None),
-        ]))
+        let prompts = match self.0.wrapped {
+            None => vec![
+                Prompt::new(DIFF, Some("Show what the session changed"), None),
+                Prompt::new(UNDO, Some("Take the last step back"), None),
+            ],
+            Some(_) => Vec::new(),
+        };
+        Ok(ListPromptsResult::with_all_items(prompts))
     }
 
     async fn get_prompt(
@@ -212,10 +226,10 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let told = match request.name.as_str() {
-            DIFF => self.0.diff().await,
-            UNDO => self.0.undo(1).await,
+            DIFF if self.0.wrapped.is_none() => self.0.diff().await,
+            UNDO if self.0.wrapped.is_none() => self.0.undo(1).await,
             name => {
-                let problem = format!("there is no prompt {name}; there are {DIFF} and {UNDO}");
+                let problem = format!("there is no prompt {name}; `prompts/list` says which");
                 return Err(ErrorData::invalid_params(problem, None));
             }
         };
@@ -226,6 +240,14 @@ impl ServerHandler for Server {
 }
 
 impl Shared {
+    /// What a host calls to hear what became of a call that waited for the user.
+    fn result_tool(&self) -> &'static str {
+        match self.wrapped {
+            None => RESULT,
+            Some(_) => wrap::RESULT,
+        }
+    }
+
     fn instructions(&self) -> String {
         if self.wrapped.is_some() {
             return "These tools are another server's, under the user's policy: a call may be \
@@ -268,7 +290,7 @@ impl Shared {
                 let steps = steps.ok_or_else(|| invalid("steps must be 1 or more".to_owned()))?;
                 self.undo(steps).await
             }
-            RESULT => {
+            _ if name == self.result_tool() => {
                 let key = arguments.get("key").and_then(|key| key.as_str());
                 let key = key.ok_or_else(|| invalid("key must be a string".to_owned()))?;
                 return Ok(self.result(key, user).await.unwrap_or_else(broken));
@@ -350,7 +372,8 @@ impl Shared {
                 };
                 let text = format!(
                     "This is not done yet: it waits for the user. {reason}. Tell them: {how}. \
-                     Then call `{RESULT}` with the key {}.",
+                     Then call `{}` with the key {}.",
+                    self.result_tool(),
                     act.key
                 );
                 CallToolResult::success(vec![ContentBlock::text(text)])
@@ -426,6 +449,12 @@ impl Shared {
     /// The session; the first call opens it.
     async fn session(&self) -> Result<Session, Failure> {
         let mut state = self.state.lock().await;
+        if state.offer.take_if(|offer| offer.is_over()).is_some()
+            && let Some(session) = state.session.take()
+        {
+            // Its tools are gone; it may be gone itself.
+            let _ = session.close().await;
+        }
         if let Some(session) = &state.session {
             return Ok(session.clone());
         }
@@ -440,7 +469,6 @@ impl Shared {
             session = session.commit(CommitMode::Session);
         }
         if let Some(wrapped) = &self.wrapped {
-            // A broken offer is not taken up again; another session has another.
             let offer = wrapped.offer(&state.daemon).await?;
             session = session.tools(&offer);
             state.offer = Some(offer);
@@ -508,81 +536,4 @@ fn broken(failure: Failure) -> CallToolResult {
 
 fn failed(text: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(text)])
-}
-
-/// A tool of the toolbox, as hosts want it. Only what reads is called in parallel by them.
-fn described(tool: &ToolDescription) -> Tool {
-    let object = |schema: &Value| Arc::new(schema.as_object().cloned().unwrap_or_default());
-    let hints = &tool.annotations;
-    let annotations = ToolAnnotations::new()
-        .read_only(hints.read_only)
-        .destructive(hints.destructive)
-        .idempotent(hints.idempotent)
-        .open_world(hints.open_world);
-    // Without a schema of its output: what waits for the user has none.
-    let described = Tool::new(
-        tool.name.clone(),
-        tool.description.clone(),
-        object(&tool.input_schema),
-    );
-    described
-        .with_title(tool.title.clone())
-        .with_annotations(annotations)
-}
-
-/// What there is beside the toolbox.
-fn own_tools() -> impl Iterator<Item = Tool> {
-    let schema = |properties: Value, required: &[&str]| {
-        let schema = serde_json::json!({
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": false,
-        });
-        match schema {
-            Value::Object(object) => Arc::new(object),
-            _ => Arc::default(),
-        }
-    };
-    let reads = || ToolAnnotations::new().read_only(true).open_world(false);
-    [
-        Tool::new(
-            DIFF,
-            "Shows what was changed in this session, step by step.",
-            schema(serde_json::json!({}), &[]),
-        )
-        .with_annotations(reads()),
-        Tool::new(
-            UNDO,
-            "Takes the last steps of this session back. What somebody changed since is left \
-             alone and named.",
-            schema(
-                serde_json::json!({ "steps": {
-                    "type": "integer", "minimum": 1,
-                    "description": "How many; 1 if it is not said.",
-                } }),
-                &[],
-            ),
-        )
-        .with_annotations(
-            ToolAnnotations::new()
-                .read_only(false)
-                .destructive(true)
-                .idempotent(false)
-                .open_world(false),
-        ),
-        Tool::new(
-            RESULT,
-            "The result of a call that waited for the user, once they decided.",
-            schema(
-                serde_json::json!({ "key": {
-                    "type": "string",
-                    "description": "The key that the call returned.",
-                } }),
-                &["key"],
-            ),
-        )
-        .with_annotations(reads()),
-    ]
-    .into_iter()
 }

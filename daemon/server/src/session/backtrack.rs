@@ -100,23 +100,32 @@ impl Actor {
     /// An act that can not be executed, or committed, is the caller's to think about: it is
     /// dropped and told, and the session does not wait for its owner.
     pub(super) fn give_up_act(&mut self) {
-        let Some((step, reason)) = self.stalled_act.take() else {
-            return;
+        let stalled = match self.planner.state() {
+            State::Stalled { step, .. } => Some(step),
+            // It stalls when the session is resumed.
+            State::Paused => return,
+            _ => None,
         };
         // The owner may have gone somewhere else with it.
-        let stalls = matches!(self.planner.state(), State::Stalled { step: at, .. } if at == step);
+        let Some((step, reason)) = self
+            .stalled_act
+            .take()
+            .filter(|(step, _)| stalled == Some(*step))
+        else {
+            return;
+        };
         let views = self.planner.steps();
-        let view = views.iter().find(|view| view.step == step);
-        let Some(prefix) = view.filter(|_| stalls) else {
+        let Some(view) = views.iter().find(|view| view.step == step) else {
             return;
         };
         let to = Backtracking {
             step,
-            prefix: prefix.prefix,
+            prefix: view.prefix,
             suggestion: None,
         };
         if self.go_back(to, Seen::Any, None).is_ok() {
             self.caller.give_up(step, reason);
+            self.decide();
         }
     }
 

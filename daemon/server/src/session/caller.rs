@@ -14,7 +14,7 @@ use super::actor::Actor;
 use forerun_planner::Input;
 use forerun_types::{
     Acted, Action, CommitId, Event, EventKind, Hit, NodeId, Observation, ObservationStatus,
-    PathChange, Role, Source, StepIndex, Time, Usage,
+    PathChange, PrefixId, Role, Source, StepIndex, Time, Usage,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -88,6 +88,8 @@ pub(super) struct Caller {
     executions: BTreeMap<NodeId, Execution>,
     notices: VecDeque<String>,
     predictions: VecDeque<Prediction>,
+    /// How many were taken for the step on a prefix.
+    said: Option<(PrefixId, usize)>,
     /// The step that the session goes back to because its act can not be done, and why.
     given_up: Option<(StepIndex, String)>,
 }
@@ -217,8 +219,10 @@ impl Caller {
         &mut self,
         after: Option<String>,
         candidates: Vec<Action>,
-        until: Time,
+        now: Time,
+        ttl: Duration,
     ) -> Result<(), ActError> {
+        let until = now + ttl;
         let after = match after {
             None => self.open.back().map(|act| act.key.clone()),
             Some(after) => {
@@ -229,6 +233,7 @@ impl Caller {
                 Some(after)
             }
         };
+        self.predictions.retain(|known| now < known.until);
         if self.predictions.len() >= PREDICTIONS_MAX {
             return Err(ActError::TooManyPredictions);
         }
@@ -240,10 +245,14 @@ impl Caller {
         Ok(())
     }
 
-    /// What is expected of the step that is asked for now. What came too late, or after an act
-    /// that others followed, is forgotten.
-    pub(super) fn predicted(&mut self, now: Time) -> Vec<Action> {
-        let last = self.remembered.back().map(|(key, ..)| key);
+    /// What is expected of the step that is asked for now, on `prefix`: as many actions for one
+    /// step as may run, whatever a caller says again and again. What came too late, or after an
+    /// act that was not done, or that others followed, is forgotten.
+    pub(super) fn predicted(&mut self, now: Time, prefix: PrefixId, most: usize) -> Vec<Action> {
+        let last = self.remembered.back();
+        let last = last
+            .filter(|(_, _, answer)| answer.is_ok())
+            .map(|(key, ..)| key);
         let open = |key: &String| self.open.iter().any(|act| act.key == *key);
         let mut candidates = Vec::new();
         self.predictions.retain(|prediction| {
@@ -256,7 +265,20 @@ impl Caller {
             }
             waits && now < prediction.until
         });
+        let said = match self.said {
+            Some((of, said)) if of == prefix => said,
+            _ => 0,
+        };
+        candidates.truncate(most.saturating_sub(said));
+        self.said = Some((prefix, said + candidates.len()));
         candidates
+    }
+
+    /// Whether the step is that of an act that the owner has not decided instead.
+    pub(super) fn acts_at(&self, step: StepIndex) -> bool {
+        let act = self.open.front().filter(|act| act.is_at(step));
+        let turn = act.and_then(|act| act.turn.as_ref());
+        turn.is_some_and(|turn| turn.instead.is_none())
     }
 
     /// The next act, once the one before is verified; it is `step` from now on. Those that
@@ -288,7 +310,11 @@ impl Caller {
     fn hear_one(&mut self, event: &Event) {
         let at = event.at;
         match &event.kind {
-            EventKind::ExecutionStarted { node, .. } => {
+            EventKind::ExecutionStarted { node, step, .. } => {
+                // Executed again, it was not done before after all.
+                if let Some(turn) = self.turn(*step).filter(|turn| turn.answered) {
+                    (turn.hit, turn.hidden) = (Hit::None, Duration::ZERO);
+                }
                 let execution = Execution {
                     began: at,
                     end: None,

@@ -201,7 +201,7 @@ impl Actor {
                 reason: reason.into(),
             },
             Presented::Stalled { step, reason, hint } => {
-                if self.agents.is_callers() {
+                if self.caller.acts_at(step) {
                     self.stalled_act = Some((step, reason.clone()));
                 }
                 EventKind::Stalled { step, reason, hint }

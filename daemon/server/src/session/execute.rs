@@ -21,6 +21,10 @@ use forerun_types::{
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long what a client's tool answered ahead of its verdict counts. Nobody knows what it
+/// looked at, so it can not be told whether that has changed; after this it is asked again.
+const CLIENT_RESULT_FRESH: Duration = Duration::from_secs(10);
+
 /// One launch.
 pub(super) struct Launch {
     pub(super) execution: ExecutionId,
@@ -350,6 +354,7 @@ impl Actor {
         };
         let next = self.prefixes.below(node.prefix, node.step, entry);
         let sandboxed = done.is_some();
+        let fresh = running.speculative && self.context.clients.contains_key(&action.tool);
         let (snapshot, changes, delta, elapsed_us) = match done {
             Some(done) => (
                 done.snapshot,
@@ -396,6 +401,7 @@ impl Actor {
             changed,
             written,
             next,
+            fresh_until: fresh.then(|| self.now() + CLIENT_RESULT_FRESH),
         };
         let earlier = self.tree.get_mut(running.node)?.result.replace(result);
         if let Some(earlier) = earlier {

@@ -57,7 +57,8 @@ impl Actor {
         let Some((step, prefix)) = self.agents.step_of_caller() else {
             return false;
         };
-        let actions = self.caller.predicted(self.now());
+        let width = self.planner.config().width.max(1) as usize;
+        let actions = self.caller.predicted(self.now(), prefix, width);
         if actions.is_empty() {
             return false;
         }
@@ -130,8 +131,9 @@ impl Actor {
         let taken = match invalid {
             Some(error) => Err(error),
             None => self.seat_caller().and_then(|()| {
+                let now = self.now();
                 self.caller
-                    .expect(request.after, request.candidates, self.now() + request.ttl)
+                    .expect(request.after, request.candidates, now, request.ttl)
             }),
         };
         // Nobody may be there to hear it.

@@ -28,6 +28,9 @@ impl Actor {
             approved,
         } = retiring;
         let result = self.tree.get(node).and_then(|node| node.result.as_ref());
+        let outdated = result
+            .and_then(|result| result.fresh_until)
+            .is_some_and(|until| self.now() > until);
         let delta = result.and_then(|result| self.context.sandboxes.delta(result.snapshot));
         let lost = delta.is_none() && result.is_some_and(|result| result.sandboxed);
         let source = self.sources.get(&node).copied().unwrap_or(Source::Target);
@@ -37,6 +40,7 @@ impl Actor {
             source,
             approved,
             lost,
+            outdated,
             mode: self.record.commit,
             delta,
             workspace: self.context.workspace.clone(),
@@ -151,6 +155,8 @@ struct Work {
     approved: bool,
     /// The delta should be there, and is not.
     lost: bool,
+    /// It was executed so long ahead that nobody knows whether it is still so.
+    outdated: bool,
     mode: CommitMode,
     delta: Option<Delta>,
     workspace: Workspace,
@@ -163,6 +169,10 @@ impl Work {
         if self.lost {
             let reason = "the step's changes are lost".to_owned();
             return Err(conflict(reason, "retry executes the step again"));
+        }
+        if self.outdated {
+            let reason = "what a client answered ahead of the verdict is too old".to_owned();
+            return Err(Unretired::Stale { reason });
         }
         // `terminate` and what is answered by the owner have no delta.
         let Some(delta) = &self.delta else {

@@ -3,7 +3,7 @@
 
 use forerun_types::{
     Action, ActionKey, Digest, Entry, NodeId, Observation, PathChange, PrefixId, SnapshotId,
-    StepIndex,
+    StepIndex, Time,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -120,6 +120,8 @@ pub(crate) struct NodeResult {
     pub(crate) written: u64,
     /// The prefix below it.
     pub(crate) next: PrefixId,
+    /// Until when it may be used without executing it again; none is for ever.
+    pub(crate) fresh_until: Option<Time>,
 }
 
 /// The session's nodes that are not verified yet, and the actions that were given.

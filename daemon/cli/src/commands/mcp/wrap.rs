@@ -7,20 +7,26 @@
 
 use crate::failure::{Exit, Failure};
 use forerun_sdk::{Forerun, Offer, OfferedTool};
-use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, Tool};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ContentBlock, PaginatedRequestParams, Tool,
+};
 use rmcp::service::{Peer, RunningService};
 use rmcp::{RoleClient, ServiceExt as _};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 
 /// How long the server may take to start and to say what it has.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most tools that are taken from it; stops a server from listing without end.
 const TOOLS_MAX: usize = 256;
+/// What a host calls to hear what became of a call that waited for the user. Of the toolbox it is
+/// `result`, which a server may well have.
+pub(super) const RESULT: &str = "forerun_result";
 /// Longest name of a tool, as policies and logs see it.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -28,7 +34,7 @@ const NAME_BYTES_MAX: usize = 64;
 pub(super) struct Wrapped {
     server: RunningService<RoleClient, ()>,
     /// Killed when this is dropped.
-    _process: Child,
+    process: Mutex<Child>,
     tools: Vec<Tool>,
     /// What its tools are called in actions, by their own names.
     names: BTreeMap<String, String>,
@@ -64,17 +70,20 @@ impl Wrapped {
         let start = async {
             let server = ().serve((stdout, stdin)).await;
             let server = server.map_err(|error| failed(error.to_string()))?;
-            let tools = server.list_all_tools().await;
-            let tools = tools.map_err(|error| failed(error.to_string()))?;
+            let tools = list(&server).await.map_err(failed)?;
             Ok::<_, Failure>((server, tools))
         };
         let (server, mut tools) = tokio::time::timeout(START_TIMEOUT, start)
             .await
             .map_err(|_| failed(format!("it said nothing for {START_TIMEOUT:?}")))??;
-        if tools.len() > TOOLS_MAX {
-            let count = tools.len();
+        let mut known = BTreeSet::from([RESULT.to_owned()]);
+        if let Some(twice) = tools
+            .iter()
+            .find(|tool| !known.insert(tool.name.to_string()))
+        {
+            let name = &twice.name;
             return Err(failed(format!(
-                "it has {count} tools, more than {TOOLS_MAX}"
+                "it has a tool {name} twice, or one of ours"
             )));
         }
         let known = |name: &String| tools.iter().any(|tool| tool.name == *name);
@@ -90,11 +99,17 @@ impl Wrapped {
         }
         Ok(Wrapped {
             server,
-            _process: process,
+            process: Mutex::new(process),
             tools,
             names,
             pure: pure.to_vec(),
         })
+    }
+
+    /// Waits until the server has ended.
+    pub(super) async fn ended(&self) {
+        // An error is an end, too: there is nothing to wait for.
+        let _ = self.process.lock().await.wait().await;
     }
 
     /// Its tools, as the host is told of them.
@@ -126,6 +141,25 @@ impl Wrapped {
         match pure {
             true => offered.pure(),
             false => offered,
+        }
+    }
+}
+
+/// All of its tools, page by page.
+async fn list(server: &Peer<RoleClient>) -> Result<Vec<Tool>, String> {
+    let mut tools = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = PaginatedRequestParams::default().with_cursor(cursor);
+        let page = server.list_tools(Some(page)).await;
+        let page = page.map_err(|error| error.to_string())?;
+        tools.extend(page.tools);
+        if tools.len() > TOOLS_MAX {
+            return Err(format!("it has more than {TOOLS_MAX} tools"));
+        }
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(tools);
         }
     }
 }
