@@ -51,3 +51,11 @@ async def test_the_quick_start(workspace: Path, environment: dict[str, str]) -> 
 async def test_an_own_loop(workspace: Path, environment: dict[str, str]) -> None:
     assert output("own_loop.py", workspace, environment) in blocks("text")
     assert (workspace / "hello.txt").read_text() == "hello\n"
+
+
+async def test_twenty_lines_run_ahead_interrupt_and_undo(
+    workspace: Path, environment: dict[str, str]
+) -> None:
+    printed = output("short.py", workspace, environment).splitlines()
+    assert printed == ["0 user write_file", "1 target terminate", "undone: ['a']"]
+    assert not (workspace / "a").exists()
