@@ -2,10 +2,12 @@
 //! lets them be, and never twice.
 
 use crate::support::{Home, PATIENCE};
+use forerun_sdk::schemars::{self, JsonSchema};
 use forerun_sdk::{
     ActOutcome, Acted, Action, Agent, AgentError, Candidate, Hit, ObservationStatus, OfferedTool,
     Request, Role, Session, ToolCall,
 };
+use serde::Deserialize;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -111,6 +113,41 @@ async fn a_function_of_ones_own_is_a_tool_of_the_session_that_names_it() {
     let taken = taken.expect_err("taken");
     assert_eq!(taken.code(), "REQUEST_INVALID");
     assert!(taken.to_string().contains("read_file"), "{taken}");
+}
+
+#[tokio::test]
+async fn a_function_of_a_type_has_the_types_schema_and_gets_its_values() {
+    #[derive(Deserialize, JsonSchema)]
+    struct LookUp {
+        /// What to look for.
+        word: String,
+        /// At most so many.
+        limit: Option<u8>,
+    }
+    let home = Home::new();
+    let client = home.client().await;
+    let tool = OfferedTool::typed("find", "Finds words.", |look: LookUp, call| async move {
+        Ok(format!("{} {:?} {}", look.word, look.limit, call.step.0))
+    });
+    let offer = client.offer(vec![tool]).await.expect("taken");
+    let builder = client.session(home.workspace("work")).depth(0);
+    let session = builder.tools(&offer).open().await.expect("a session");
+    let found = act(&session, action("find", json!({ "word": "a", "limit": 7 }))).await;
+    assert_eq!(found.observation.text, "a Some(7) 0");
+    let found = act(&session, action("find", json!({ "word": "b" }))).await;
+    assert_eq!(found.observation.text, "b None 1");
+    for arguments in [
+        json!({}),
+        json!({ "word": 1 }),
+        json!({ "word": "a", "limit": 300 }),
+    ] {
+        let refused = act(&session, action("find", arguments)).await;
+        assert_eq!(
+            refused.observation.status,
+            ObservationStatus::Invalid,
+            "{refused:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -60,6 +60,8 @@ pub use policies::{
     CheckedPolicy, Explained, PolicyExample, PolicyOrigin, PolicyProblem, PolicyQuestion,
     PolicySetInfo, PolicySets, PolicyText,
 };
+/// For the types of [`OfferedTool::typed`]: its derive needs the crate's name in scope.
+pub use schemars;
 pub use session::{Anew, Session, TakenBack, Tokens, VerifiedLog};
 pub use tools::{AddTool, Added, Called, Tools};
 pub use watch::Events;

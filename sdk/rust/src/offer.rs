@@ -18,6 +18,9 @@ use forerun_types::{
     ToolDescription,
 };
 use futures_util::future::{BoxFuture, FutureExt as _};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -87,6 +90,53 @@ impl OfferedTool {
             },
             run: Arc::new(move |call| Box::pin(run(call))),
         }
+    }
+
+    /// A tool whose arguments are a type: its JSON Schema is derived from that (fields are the
+    /// arguments, their comments what models read of them), and it is called with a value of it.
+    ///
+    /// ```no_run
+    /// use forerun_sdk::OfferedTool;
+    /// use forerun_sdk::schemars::{self, JsonSchema};
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize, JsonSchema)]
+    /// struct LookUp {
+    ///     /// What to look for.
+    ///     word: String,
+    ///     /// At most so many entries.
+    ///     limit: Option<u32>,
+    /// }
+    ///
+    /// let tool = OfferedTool::typed("look_up", "Finds entries of the glossary.", |look: LookUp, _| async move {
+    ///     Ok(format!("nothing has {}", look.word))
+    /// });
+    /// ```
+    pub fn typed<A, F>(
+        name: &str,
+        description: &str,
+        run: impl Fn(A, ToolCall) -> F + Send + Sync + 'static,
+    ) -> OfferedTool
+    where
+        A: DeserializeOwned + JsonSchema,
+        F: Future<Output = Result<String, String>> + Send + 'static,
+    {
+        let settings = SchemaSettings::draft2020_12().with(|settings| {
+            settings.meta_schema = None;
+            settings.inline_subschemas = true;
+        });
+        let schema = settings.into_generator().into_root_schema_for::<A>();
+        let schema = schema.to_value();
+        let mut tool =
+            OfferedTool::new(name, description, schema, |_| async { Err(String::new()) });
+        tool.run =
+            Arc::new(
+                move |call| match serde_json::from_value(call.action.arguments.to_value()) {
+                    Ok(arguments) => Box::pin(run(arguments, call)),
+                    Err(error) => Box::pin(std::future::ready(Err(error.to_string()))),
+                },
+            );
+        tool
     }
 
     /// It changes nothing at all: policy may let it run before its verdict, too. What it
