@@ -257,13 +257,12 @@ impl Caller {
         let mut candidates = Vec::new();
         self.predictions.retain(|prediction| {
             let waits = prediction.after.as_ref().is_some_and(open);
-            if !waits
-                && now < prediction.until
-                && [&None, &last.cloned()].contains(&&prediction.after)
-            {
+            let valid = now < prediction.until;
+            let is_next = prediction.after.is_none() || prediction.after.as_ref() == last;
+            if valid && is_next && !waits {
                 candidates.extend(prediction.candidates.iter().cloned());
             }
-            waits && now < prediction.until
+            valid && waits
         });
         let said = match self.said {
             Some((of, said)) if of == prefix => said,
