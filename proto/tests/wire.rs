@@ -3,8 +3,8 @@
 
 use forerun_proto::{FILE_DESCRIPTOR_SET, v1};
 use forerun_types::{
-    Action, ApprovalEnd, ApprovalId, AskEnd, CallId, ChangeKind, CommitId, Digest, Event,
-    EventKind, ExecutionEnd, ExecutionId, LeftAlone, LimitName, NodeId, Observation,
+    Action, ApprovalEnd, ApprovalId, AskEnd, CallId, ChangeKind, CommitId, Digest, EffectEnd,
+    Event, EventKind, ExecutionEnd, ExecutionId, LeftAlone, LimitName, NodeId, Observation,
     ObservationStatus, PathChange, Predictor, PrefixId, Role, Sibling, Source, StepIndex, Time,
     Undone, Usage,
 };
@@ -77,6 +77,15 @@ fn approval_end() -> impl Strategy<Value = ApprovalEnd> {
         ApprovalEnd::Refused,
         ApprovalEnd::TimedOut,
         ApprovalEnd::Withdrawn,
+    ])
+}
+
+fn effect_end() -> impl Strategy<Value = EffectEnd> {
+    prop::sample::select(vec![
+        EffectEnd::Answered,
+        EffectEnd::Replayed,
+        EffectEnd::Refused,
+        EffectEnd::Unknown,
     ])
 }
 
@@ -298,6 +307,27 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             approval: approval(),
             end: approval_end(),
             reason: text()
+        }),
+        kind!(EffectHeld {
+            step: step(),
+            node: node(),
+            effect: any::<u32>(),
+            what: text(),
+            reason: text()
+        }),
+        kind!(EffectSent {
+            step: step(),
+            node: node(),
+            effect: any::<u32>(),
+            what: text()
+        }),
+        kind!(EffectEnded {
+            step: step(),
+            node: node(),
+            effect: any::<u32>(),
+            what: text(),
+            end: effect_end(),
+            detail: text()
         }),
         kind!(Verified {
             step: step(),

@@ -32,6 +32,11 @@ const CHANGING = {
   run_javascript: [{ code: "6 * 7" }, /42/],
   undo: [{}, /./],
 };
+/** What no policy lets out: it says so. */
+const REFUSED = {
+  fetch: [{ url: "http://127.0.0.1:1/" }, /no tool may reach/],
+  send_request: [{ method: "PUT", url: "http://127.0.0.1:1/" }, /no tool may reach/],
+};
 /** Of nothing that waits: it says so. */
 const RESULT = [{ key: "none" }, /./];
 
@@ -58,10 +63,11 @@ test("the official client lists and calls every tool, sees the diff and undoes",
   const work = workspace("client");
   const host = await home.host(["--workspace", work]);
   const { tools } = await host.listTools();
-  const known = [...Object.keys(READING), ...Object.keys(CHANGING), "result"];
+  const known = [READING, CHANGING, REFUSED, { result: RESULT }].flatMap(Object.keys);
   assert.deepEqual(tools.map((tool) => tool.name).toSorted(), known.toSorted());
   for (const { name, annotations, description } of tools) {
-    assert.equal(annotations.readOnlyHint, name in READING || name === "result", name);
+    const reads = name in READING || ["fetch", "result"].includes(name);
+    assert.equal(annotations.readOnlyHint, reads, name);
     assert.ok(description.length > 20, name);
   }
   // What reads, at once, several times.
@@ -69,6 +75,11 @@ test("the official client lists and calls every tool, sees the diff and undoes",
   await Promise.all([...reading, ...reading].map(([name, call]) => calls(host, name, call)));
   for (const [name, call] of Object.entries(CHANGING)) {
     await calls(host, name, call);
+  }
+  for (const [name, [args, expected]] of Object.entries(REFUSED)) {
+    const refused = said(await host.callTool({ name, arguments: args }));
+    assert.ok(refused.failed, name);
+    assert.match(refused.text, expected, name);
   }
   const none = said(await host.callTool({ name: "result", arguments: RESULT[0] }));
   assert.ok(none.failed, none.text);
@@ -113,7 +124,7 @@ test("the inspector lists and calls every tool", async () => {
     return JSON.parse(stdout);
   };
   const { tools } = await inspect("--method", "tools/list");
-  const told = { ...READING, ...CHANGING, result: RESULT };
+  const told = { ...READING, ...CHANGING, ...REFUSED, result: RESULT };
   assert.deepEqual(tools.map((tool) => tool.name).toSorted(), Object.keys(told).toSorted());
   // Each is a host of its own, with a session of its own: what comes before is in the workspace.
   for (const [name, [given, expected]] of Object.entries(told)) {

@@ -11,7 +11,27 @@ use std::time::Duration;
 
 /// How long the target thinks; the approximation agent runs ahead meanwhile.
 const THOUGHT: Duration = Duration::from_millis(300);
-/// A tool that says of itself that it reaches beyond the workspace: the default set asks.
+/// A set that asks about tools that reach beyond the workspace.
+const ASKING: &str = r#"
+@id("tools-on-the-workspace")
+permit (principal, action in Action::"call", resource) unless { resource.open_world };
+
+@id("tools-that-reach-outside")
+@reason("the tool reaches beyond the workspace")
+permit (principal, action in Action::"call", resource)
+when { resource.open_world && (context.mode == Mode::"hold" || context.mode == Mode::"ask") };
+
+@id("files")
+permit (principal, action in Action::"touch", resource);
+
+@id("commits")
+permit (principal, action == Action::"commit", resource);
+
+@id("shared-files")
+forbid (principal, action == Action::"commit", resource)
+when { context.shared > 0 && context.mode == Mode::"run" };
+"#;
+/// A tool that says of itself that it reaches beyond the workspace.
 const MANIFEST: &str = r#"
 name = "call_out"
 title = "Call out"
@@ -66,12 +86,16 @@ async fn open(home: &Home, plan: &[Action]) -> Session {
         "--manifest",
         &manifest.to_string(),
     ]);
+    let set = home.path("config/forerun/policies/asking");
+    fs::create_dir_all(&set).expect("makes");
+    fs::write(set.join("policy.cedar"), ASKING).expect("writes");
     let workspace = home.workspace("work");
     // Another name for it: a commit that replaces it is a question.
     let shared = (workspace.join("README.md"), home.path("store"));
     fs::hard_link(shared.0, shared.1).expect("links");
     let client = home.client().await;
-    let session = client.session(&workspace).task("call out").open().await;
+    let session = client.session(&workspace).policy("asking");
+    let session = session.task("call out").open().await;
     let session = session.expect("a session");
     for role in [Role::Approximation, Role::Target] {
         let attached = session.attach(role, Plan(plan.to_vec(), role)).await;

@@ -5,6 +5,7 @@ mod acts;
 mod approvals;
 mod bad_input;
 mod client_tools;
+mod effects;
 mod equality;
 mod example;
 mod exec;

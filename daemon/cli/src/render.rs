@@ -2,8 +2,8 @@
 
 use crate::style::{Style, visible};
 use forerun_types::{
-    Action, ApprovalEnd, AskEnd, ChangeKind, Event, EventKind, Observation, ObservationStatus,
-    PathChange, Predictor, Source, Undone,
+    Action, ApprovalEnd, AskEnd, ChangeKind, EffectEnd, Event, EventKind, Observation,
+    ObservationStatus, PathChange, Predictor, Source, Undone,
 };
 use std::fmt::Write;
 
@@ -140,6 +140,35 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
                 reason => format!(": {}", excerpt(reason)),
             };
             style.warn(&format!("{step:>3}     {approval} {how}{reason}"))
+        }
+        EventKind::EffectHeld {
+            step, what, reason, ..
+        } => style.dim(&format!(
+            "{step:>3}     waits for its verdict: {} ({})",
+            excerpt(what),
+            visible(reason)
+        )),
+        EventKind::EffectSent { step, what, .. } => {
+            style.warn(&format!("{step:>3}     sent: {}", excerpt(what)))
+        }
+        EventKind::EffectEnded {
+            step,
+            what,
+            end,
+            detail,
+            ..
+        } => {
+            let how = match end {
+                EffectEnd::Answered => "answered",
+                EffectEnd::Replayed => "was sent before, not again",
+                EffectEnd::Refused => "not sent",
+                EffectEnd::Unknown => "sent, and nobody knows what became of it",
+            };
+            let line = format!("{step:>3}     {how}: {} ({})", excerpt(what), visible(detail));
+            match end {
+                EffectEnd::Unknown => style.warn(&line),
+                _ => style.dim(&line),
+            }
         }
         EventKind::Suggested { step, text } => style.warn(&format!(
             "{step:>3}  u  you said: {}",

@@ -23,6 +23,7 @@
 mod chain;
 mod commits;
 mod connection;
+mod effects;
 mod error;
 mod events;
 mod journal;
@@ -34,6 +35,7 @@ mod state_dir;
 mod writer;
 
 pub use commits::{CommitRecord, StepIntents};
+pub use effects::{EffectFate, EffectId, UnansweredEffect};
 pub use error::JournalError;
 pub use events::{Broken, Verification};
 pub use journal::Journal;

@@ -110,6 +110,19 @@ pub(crate) const MIGRATIONS: &[&str] = &[
         summary TEXT NOT NULL
     );
 ",
+    "
+    CREATE TABLE effects (
+        session INTEGER NOT NULL REFERENCES sessions (number),
+        step INTEGER NOT NULL,
+        node INTEGER NOT NULL,
+        effect INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        request BLOB NOT NULL,
+        response BLOB,
+        PRIMARY KEY (session, node, effect)
+    );
+    CREATE INDEX effects_unanswered ON effects (session) WHERE response IS NULL;
+",
 ];
 
 /// Brings the database to the newest version.
@@ -184,7 +197,15 @@ mod tests {
             .iter()
             .map(|text| Digest::of(text).short())
             .collect();
-        assert_eq!(digests, ["8ae2163eb7c7", "acfa88218699", "f6bb026554ac"]);
+        assert_eq!(
+            digests,
+            [
+                "8ae2163eb7c7",
+                "acfa88218699",
+                "f6bb026554ac",
+                "fc93a4f04cc7"
+            ]
+        );
     }
 
     #[test]

@@ -64,6 +64,12 @@ pub enum Effect {
         /// The execution.
         execution: ExecutionId,
     },
+    /// A parked execution may reach beyond its snapshot, now and until it ends: every step
+    /// before its own is verified, its own is decided and reviewed. Once for an execution.
+    Release {
+        /// The execution.
+        execution: ExecutionId,
+    },
     /// An execution is accounted for; once for each execution.
     ExecutionEnded {
         /// The execution.

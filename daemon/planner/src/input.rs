@@ -58,6 +58,12 @@ pub enum Input {
         /// How it ended.
         outcome: Outcome,
     },
+    /// A running execution wants to reach beyond its snapshot, and is parked. It may once
+    /// [`crate::Effect::Release`] says so. Said again, or of one that may, it changes nothing.
+    Parked {
+        /// The execution.
+        execution: ExecutionId,
+    },
     /// The step that was to retire is recorded, or could not be.
     Retired {
         /// The node that [`crate::Effect::Retire`] named.

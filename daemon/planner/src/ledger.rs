@@ -4,7 +4,7 @@
 //! was given out and is not open belongs to something that ended. Nothing of what ended
 //! has to be kept to recognise a late answer.
 
-use crate::tree::{Call, Line, Node, Run, Slot};
+use crate::tree::{Call, Gate, Line, Node, Run, Slot};
 use crate::{Counters, Effect, Presented};
 use forerun_types::{
     ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role, Source,
@@ -127,6 +127,7 @@ impl Ledger {
         node.run = Run::Executing {
             execution,
             speculative: decided.is_none(),
+            gate: Gate::Shut,
         };
         self.emit(Effect::Execute {
             execution,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! node     Proposed ──execute──▶ Executing ──completed──▶ Executed
-//!             ▲  ▲                  │                        │
+//!             ▲  ▲                │ ⇅ parked, released       │
 //!             │  └─ parent changed ─┼────────────────────────┤ (run again; the last result counts)
 //!             │                     └─not executed─▶ Leaf ───┘ (executed when decided)
 //!             └────────────── stale, conflict ◀── Retiring
@@ -34,6 +34,7 @@
 //! - *go on below the next* (rule 2): the path leaves a candidate that is parked for a sibling
 //!   that is not. Then *open and ask* once more.
 //! - *execute*: what has a parent that holds. A leaf, once decided.
+//! - *release*: what the first step does beyond its snapshot, if it is decided and reviewed.
 //! - *retire*: the first step, if it is decided, reviewed and executed. One at a time.
 //! - *stall*: the lowest undecided step can get no verdict from T.
 //!
@@ -61,7 +62,7 @@ use crate::agents::{APPROXIMATION_TRIES, Approximation, TARGET_TRIES, Target};
 use crate::clockwork::{self, Clock};
 use crate::depth::{Depth, Experience};
 use crate::ledger::Ledger;
-use crate::tree::{Call, Node, Observed, Proposal, Review, Run, Tree};
+use crate::tree::{Call, Gate, Node, Observed, Proposal, Review, Run, Tree};
 use crate::window::Guard;
 use crate::{
     Admission, Candidate, Config, Counters, Effect, EndReason, Failure, Input, Interrupt, Outcome,
@@ -173,6 +174,7 @@ impl Planner {
             Input::Offered { prefix, candidates } => self.offered(prefix, candidates),
             Input::Failed { call, failure } => self.failed(call, failure),
             Input::Executed { execution, outcome } => self.executed(execution, outcome),
+            Input::Parked { execution } => self.parked(execution),
             Input::Retired { node, result } => self.retired(node, result),
             Input::Undone(undone) => self.undone(undone),
             Input::Tick => {}
@@ -510,6 +512,7 @@ impl Planner {
             Run::Executing {
                 execution: of,
                 speculative,
+                ..
             } if of == execution => Some((node, speculative)),
             _ => None,
         });
@@ -551,6 +554,23 @@ impl Planner {
                         "retry executes it again".to_owned(),
                     );
                 }
+            }
+        }
+    }
+
+    fn parked(&mut self, execution: ExecutionId) {
+        let slots = self.tree.slots_mut().iter_mut();
+        let runs = slots.flat_map(|slot| slot.candidates_mut().map(|node| &mut node.run));
+        for run in runs {
+            if let Run::Executing {
+                execution: of,
+                gate,
+                ..
+            } = run
+                && *of == execution
+                && *gate == Gate::Shut
+            {
+                *gate = Gate::Awaited;
             }
         }
     }

@@ -106,10 +106,22 @@ pub(crate) enum Run {
     Executing {
         execution: ExecutionId,
         speculative: bool,
+        gate: Gate,
     },
-    /// Parked: executed at its verdict.
+    /// Executed at its verdict.
     Leaf,
     Executed,
+}
+
+/// Whether a running execution may reach beyond its snapshot (rule 12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// It has not asked to.
+    Shut,
+    /// It is parked until it may.
+    Awaited,
+    /// It may.
+    Open,
 }
 
 /// The result of an execution.
@@ -362,6 +374,15 @@ impl Node {
 
     pub(crate) fn is_executed(&self) -> bool {
         self.run == Run::Executed
+    }
+
+    /// Whether it goes on at its verdict only, so that there is nothing below it before.
+    pub(crate) fn is_parked(&self) -> bool {
+        match self.run {
+            Run::Leaf => true,
+            Run::Executing { gate, .. } => gate == Gate::Awaited,
+            Run::Proposed | Run::Executed => false,
+        }
     }
 
     /// The prefix below the node, if it has one that holds.

@@ -4,14 +4,14 @@ use crate::arguments::convert;
 use crate::paths::{self, in_workspace, uid};
 use crate::schema::call_action;
 use crate::touch::touch_action;
-use crate::{CallRequest, CommitRequest, Decision, Outcome, PolicySet};
+use crate::{CallRequest, CommitRequest, Counters, Decision, Outcome, PolicySet};
 use cedar_policy::{
     Authorizer, Context, Decision as CedarDecision, Entities, Request, RestrictedExpression,
 };
 use forerun_types::{ChangeKind, PathChange, Source, Touch, TouchDenied, fold};
 
 /// What Cedar said about one mode.
-struct Answer {
+pub(crate) struct Answer {
     allowed: bool,
     policies: Vec<String>,
 }
@@ -29,18 +29,6 @@ impl PolicySet {
             Ok(arguments) => arguments,
             Err(error) => return Decision::deny("policy_arguments", Vec::new(), error),
         };
-        let settled = !call.speculative && call.principal != Source::Approximation;
-        let modes: &[Outcome] = if settled {
-            &[Outcome::Run, Outcome::Ask]
-        } else {
-            &[Outcome::Run, Outcome::Hold, Outcome::Ask]
-        };
-        let counters = [
-            ("calls", call.counters.calls),
-            ("bytes_written", call.counters.bytes_written),
-            ("commits", call.counters.commits),
-        ];
-        let counters = counters.map(|(name, count)| (name.to_owned(), long(count)));
         let context = [
             ("step", long(u64::from(call.step.0))),
             ("depth", long(u64::from(call.depth))),
@@ -48,17 +36,14 @@ impl PolicySet {
                 "speculative",
                 RestrictedExpression::new_bool(call.speculative),
             ),
-            (
-                "counters",
-                RestrictedExpression::new_record(counters)
-                    .expect("the names of the counters are distinct"),
-            ),
+            ("counters", call.counters.record()),
             ("args", arguments.record),
             (
                 "args_partial",
                 RestrictedExpression::new_bool(arguments.partial),
             ),
         ];
+        let modes = modes(call.principal, call.speculative);
         self.decide(modes, &format!("a call of {tool}"), |mode| {
             let action = call_action(tool);
             let resource = uid("Tool", tool);
@@ -119,7 +104,7 @@ impl PolicySet {
     }
 
     /// The first mode that is allowed, else a denial.
-    fn decide(
+    pub(crate) fn decide(
         &self,
         modes: &[Outcome],
         what: &str,
@@ -300,7 +285,7 @@ impl PolicySet {
 
     /// Puts one request to Cedar. A policy that can not be evaluated is an error, since
     /// Cedar would go on as if it were not there.
-    fn ask(
+    pub(crate) fn ask(
         &self,
         entities: &Entities,
         principal: Source,
@@ -352,11 +337,33 @@ fn touches(change: &PathChange) -> Vec<(Touch, &str)> {
     }
 }
 
-fn long(number: u64) -> RestrictedExpression {
+/// What is asked, in turn. Of the target's and the user's verified actions nothing is held.
+pub(crate) fn modes(principal: Source, speculative: bool) -> &'static [Outcome] {
+    match speculative || principal == Source::Approximation {
+        true => &[Outcome::Run, Outcome::Hold, Outcome::Ask],
+        false => &[Outcome::Run, Outcome::Ask],
+    }
+}
+
+impl Counters {
+    /// As policies see them.
+    pub(crate) fn record(&self) -> RestrictedExpression {
+        let counters = [
+            ("calls", self.calls),
+            ("bytes_written", self.bytes_written),
+            ("commits", self.commits),
+            ("bytes_out", self.bytes_out),
+        ];
+        let counters = counters.map(|(name, count)| (name.to_owned(), long(count)));
+        RestrictedExpression::new_record(counters).expect("the names are distinct")
+    }
+}
+
+pub(crate) fn long(number: u64) -> RestrictedExpression {
     RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-fn with_mode(
+pub(crate) fn with_mode(
     mode: Outcome,
     context: &[(&str, RestrictedExpression)],
 ) -> Vec<(String, RestrictedExpression)> {
@@ -372,7 +379,6 @@ fn with_mode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Counters;
     use crate::fixtures::set;
     use forerun_types::{Action, StepIndex};
 
@@ -399,6 +405,7 @@ mod tests {
                 calls: 7,
                 bytes_written: 1_000,
                 commits: 3,
+                bytes_out: 0,
             },
         })
     }

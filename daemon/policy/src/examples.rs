@@ -1,7 +1,7 @@
 //! A set's table of examples: what must run, be held, asked or denied.
 
 use crate::set::unprotect;
-use crate::{CallRequest, CommitRequest, Counters, Outcome, PolicySet, Tested};
+use crate::{CallRequest, CommitRequest, ConnectRequest, Counters, Outcome, PolicySet, Tested};
 use forerun_types::{
     Action, Annotations, ChangeKind, Digest, PathChange, Source, Speculation, StepIndex,
     ToolDescription, Touch, fold,
@@ -58,6 +58,20 @@ pub(crate) struct Example {
     /// With these arguments.
     #[serde(default)]
     pub(crate) arguments: serde_json::Value,
+    /// A request that a tool sends: method and address, such as `GET https://a.example/b`.
+    pub(crate) connect: Option<String>,
+    /// With a body of so many bytes.
+    #[serde(default)]
+    body: u64,
+    /// Whether the configuration lists the host.
+    #[serde(default)]
+    listed: bool,
+    /// Whether the configuration lets it be asked ahead.
+    #[serde(default)]
+    ahead: bool,
+    /// Whether something sensitive was read before.
+    #[serde(default)]
+    read_sensitive: bool,
     /// A touch.
     pub(crate) touch: Option<Touch>,
     /// Of this path, as a sandbox sees it.
@@ -87,6 +101,9 @@ pub(crate) struct Example {
     /// How many calls there were before.
     #[serde(default)]
     calls: u64,
+    /// How many bytes were sent before.
+    #[serde(default)]
+    bytes_out: u64,
     /// How many bytes were written before.
     #[serde(default)]
     bytes_written: u64,
@@ -139,6 +156,7 @@ impl Example {
             (Some(tool), _, _) if self.arguments.is_null() => format!("`{tool}`"),
             (Some(tool), _, _) => format!("`{tool} {}`", self.arguments),
             (_, Some(touch), Some(path)) => format!("{touch} `{path}`"),
+            _ if let Some(connect) = &self.connect => format!("`{connect}`"),
             _ => {
                 let mut changes = self.commit.clone().unwrap_or_default();
                 for (count, what) in [
@@ -160,9 +178,20 @@ impl Example {
             (u64::from(self.depth.unwrap_or(0)), "unverified steps below"),
             (self.calls, "calls before"),
             (self.bytes_written, "bytes written before"),
+            (self.body, "bytes of body"),
+            (self.bytes_out, "bytes sent before"),
         ] {
             if count > 0 {
                 asked.push_str(&format!(", {count} {what}"));
+            }
+        }
+        for (is_so, what) in [
+            (self.listed, "listed"),
+            (self.ahead, "may be asked ahead"),
+            (self.read_sensitive, "something sensitive was read"),
+        ] {
+            if is_so {
+                asked.push_str(&format!(", {what}"));
             }
         }
         if !self.unprotected.is_empty() {
@@ -189,11 +218,16 @@ impl Example {
     }
 
     fn decide(&self, set: &PolicySet) -> Result<(Outcome, Vec<String>), String> {
+        if let Some(connect) = &self.connect {
+            return self.decide_connect(set, connect);
+        }
         match (&self.call, self.touch, &self.path, &self.commit) {
             (Some(tool), None, None, None) => self.decide_call(set, tool),
             (None, Some(touch), Some(path), None) => self.decide_touch(set, touch, path),
             (None, None, None, Some(changes)) => self.decide_commit(set, changes),
-            _ => Err("it has to have a call, a touch with a path, or a commit".to_owned()),
+            _ => {
+                Err("it has to have a call, a request, a touch with a path, or a commit".to_owned())
+            }
         }
     }
 
@@ -213,7 +247,7 @@ impl Example {
             counters: Counters {
                 calls: self.calls,
                 bytes_written: self.bytes_written,
-                commits: 0,
+                ..Counters::default()
             },
         });
         if matches!(
@@ -223,6 +257,43 @@ impl Example {
             return Err(decision.reason);
         }
         Ok((decision.outcome, decision.policies))
+    }
+
+    fn decide_connect(
+        &self,
+        set: &PolicySet,
+        connect: &str,
+    ) -> Result<(Outcome, Vec<String>), String> {
+        let odd = || format!("{connect:?} is no method with an address");
+        let (method, url) = connect.split_once(' ').ok_or_else(odd)?;
+        let (scheme, rest) = url.split_once("://").ok_or_else(odd)?;
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let decision = set.decide_connect(&ConnectRequest {
+            principal: self.by,
+            tool: "example_fetch",
+            step: StepIndex(0),
+            depth: self.depth.unwrap_or(u32::from(self.is_speculative())),
+            speculative: self.is_speculative(),
+            counters: Counters {
+                calls: self.calls,
+                bytes_written: self.bytes_written,
+                bytes_out: self.bytes_out,
+                ..Counters::default()
+            },
+            scheme,
+            host,
+            port: if scheme == "http" { 80 } else { 443 },
+            method,
+            path,
+            body_length: self.body,
+            listed: self.listed,
+            ahead: self.ahead,
+            read_sensitive: self.read_sensitive,
+        });
+        match decision.code {
+            "policy_error" => Err(decision.reason),
+            _ => Ok((decision.outcome, decision.policies)),
+        }
     }
 
     /// By the compiled rules and by Cedar, which have to agree.

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //!   tools ──▶ schema ──▶ strict validation ──▶ PolicySet ──┬─▶ decide_call    Cedar, sliced by action
-//!   source ─────────────────────▲                          ├─▶ decide_commit  Cedar + path rules
+//!   source ─────────────────────▲                          ├─▶ decide_connect Cedar, sliced by action
+//!                                                          ├─▶ decide_commit  Cedar + path rules
 //!                                                          └─▶ path_rules     plain data, for sandboxes
 //! ```
 //!
@@ -24,6 +25,7 @@
 
 mod arguments;
 mod conditions;
+mod connect;
 mod decide;
 mod definition;
 mod error;
@@ -39,6 +41,7 @@ mod touch;
 #[cfg(test)]
 mod fixtures;
 
+pub use connect::ConnectRequest;
 pub use definition::{Definition, Tested};
 pub use error::{PolicyError, Problem};
 pub use request::{CallRequest, CommitRequest, Counters, Decision, Outcome};

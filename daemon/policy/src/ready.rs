@@ -46,6 +46,7 @@ pub(crate) const SETS: &[Ready] = &[
     ready!("workspace-write", &[]),
     ready!("read-only", &[]),
     ready!("coding", &[SECRETS]),
+    ready!("network-allow-list", &[SECRETS]),
     ready!("locked-down", &[SECRETS]),
 ];
 
@@ -219,7 +220,7 @@ mod tests {
         let error = PolicySet::ready("workspace", &toolbox()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "find the policy set \"workspace\"; there is workspace-write, read-only, coding, locked-down"
+            "find the policy set \"workspace\"; there is workspace-write, read-only, coding, network-allow-list, locked-down"
         );
         assert_eq!(
             error.hint().as_deref(),

@@ -41,6 +41,8 @@ pub struct Counters {
     pub bytes_written: u64,
     /// Commits to the workspace.
     pub commits: u64,
+    /// Bytes of requests that were sent.
+    pub bytes_out: u64,
 }
 
 /// What may become of an action.

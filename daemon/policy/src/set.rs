@@ -368,10 +368,13 @@ fn compile(source: &Source<'_>, policies: &[Named]) -> Result<Vec<TouchPolicy>, 
 
 /// The policies whose scope covers an action, for each action.
 fn slices(policies: &[Named], tools: &[ToolDescription]) -> HashMap<String, Cedar> {
-    let touches = [Touch::Read, Touch::Write, Touch::Delete].map(crate::touch::touch_action);
+    let touches = Touch::ALL.map(crate::touch::touch_action);
     let calls = tools.iter().map(|tool| (call_action(&tool.name), "call"));
-    let others = [("commit".to_owned(), "commit")];
-    let actions = touches.map(|touch| (touch.to_owned(), "touch"));
+    let others = ["commit", "connect"].map(|action| (action.to_owned(), action));
+    let actions = touches.map(|touch| match touch {
+        "sensitive" => (touch.to_owned(), touch),
+        touch => (touch.to_owned(), "touch"),
+    });
     let actions = calls.chain(actions).chain(others);
     let slice = |action: &str, group: &str| {
         let covers = |named: &&Named| match named.policy.action_constraint() {

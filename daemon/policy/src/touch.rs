@@ -71,23 +71,22 @@ pub(crate) fn touch_action(touch: Touch) -> &'static str {
         Touch::Read => "read",
         Touch::Write => "write",
         Touch::Delete => "delete",
+        Touch::Sensitive => "sensitive",
     }
 }
 
 /// The touches that a policy's scope covers.
 fn touches(scope: &ActionConstraint) -> Vec<Touch> {
     let covers = |touch: &Touch| {
-        let covers = |id: &str| id == touch_action(*touch) || id == "touch";
+        let covers =
+            |id: &str| id == touch_action(*touch) || id == "touch" && *touch != Touch::Sensitive;
         match scope {
             ActionConstraint::Any => true,
             ActionConstraint::Eq(uid) => uid.id().unescaped() == touch_action(*touch),
             ActionConstraint::In(uids) => uids.iter().any(|uid| covers(uid.id().unescaped())),
         }
     };
-    [Touch::Read, Touch::Write, Touch::Delete]
-        .into_iter()
-        .filter(covers)
-        .collect()
+    Touch::ALL.into_iter().filter(covers).collect()
 }
 
 /// Everything that a policy demands besides its action.
@@ -138,7 +137,7 @@ mod tests {
     use forerun_types::{Source as Principal, fold};
     use proptest::prelude::*;
 
-    const TOUCHES: [Touch; 3] = [Touch::Read, Touch::Write, Touch::Delete];
+    const TOUCHES: [Touch; 4] = Touch::ALL;
     const PRINCIPALS: [Principal; 3] =
         [Principal::Approximation, Principal::Target, Principal::User];
 

@@ -5,15 +5,17 @@ use crate::fs::Volumes;
 use crate::guest::exports::forerun::tool::tools as wit;
 use crate::guest::limits::HOSTCALL_BYTES_MAX;
 use crate::guest::process::{Output, Process};
-use crate::guest::{CommandPre, Grant, Inbox, LimitHit, State, ToolPre, timestamp};
+use crate::guest::{CommandPre, Grant, Inbox, LimitHit, State, ToolPre, Unanswered, timestamp};
 use crate::outcome::{self, End};
 use crate::registry::{Registry, Version};
-use crate::run::{Command, Digests, Done, Exec, Program, Run, RunUsage};
-use crate::time::within;
+use crate::run::{Command, Digests, Done, EgressRefusal, Exec, Outgoing, Program, Run, RunUsage};
+use crate::time::{Waits, within};
 use crate::toolbox::{Body, Toolbox};
 use forerun_snapshot::{Delta, FsError, Quota};
 use forerun_types::{LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 use wasmtime::Store;
 use wasmtime::component::ResourceTableError;
 
@@ -26,6 +28,7 @@ pub(crate) async fn run(
     toolbox: &Toolbox,
     registry: &Registry,
     request: &Run,
+    outgoing: Option<mpsc::UnboundedSender<Outgoing>>,
 ) -> Done {
     let started = Instant::now();
     let Some(parent) = registry.version(request.parent) else {
@@ -34,12 +37,13 @@ pub(crate) async fn run(
     let arguments = request.action.arguments.to_value();
     let mut usage = RunUsage::default();
     let settled = match toolbox.prepare(&request.action.tool, &arguments) {
-        Err(observation) => (observation, None, None),
+        Err(observation) => Settled::seen(observation),
         Ok(tool) => {
             let mut grant = Grant {
                 volumes: Some(volumes(&parent, request)),
                 clock_ns: request.clock_ns,
                 seed: request.seed,
+                outgoing,
                 ..Grant::nothing(&request.limits)
             };
             let compiled;
@@ -106,6 +110,7 @@ pub(crate) async fn exec(
         clock_ns: request.clock_ns,
         seed: request.seed,
         limits: &request.limits,
+        outgoing: None,
     };
     let executed = execute(machine, Call::Command(&program.pre), grant, &mut usage).await;
     let settled = settle(None, &request.limits, executed);
@@ -136,9 +141,15 @@ fn conclude(
     registry: &Registry,
     parent: &Version,
     parent_id: SnapshotId,
-    (observation, frozen, denied): Settled,
+    settled: Settled,
     usage: RunUsage,
 ) -> Done {
+    let Settled {
+        observation,
+        frozen,
+        denied,
+        read_sensitive,
+    } = settled;
     // An outcome that changes nothing is the parent again, under an id of its own.
     let frozen = match frozen {
         Some(frozen) => Ok(frozen),
@@ -161,6 +172,7 @@ fn conclude(
             observation,
             snapshot: registry.insert(version, Some(delta)),
             denied,
+            read_sensitive,
             usage,
         },
         Err(error) => Done {
@@ -174,6 +186,8 @@ fn conclude(
 struct Executed {
     end: End,
     volumes: Option<Volumes>,
+    /// Why a request to the world was refused.
+    refused: Option<Unanswered>,
     stdout: String,
     stderr: String,
 }
@@ -236,7 +250,8 @@ async fn execute(
     let is_command = matches!(call, Call::Command(_));
     let mut store = store(machine, grant);
     let mut cpu = Duration::ZERO;
-    let end = match within(limits, &mut cpu, call.make(&mut store)).await {
+    let waits = store.data().waits.clone();
+    let end = match within(limits, &waits, &mut cpu, call.make(&mut store)).await {
         Ok(end) => end,
         Err(error) => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             Some(exit) if is_command => End::Exit(exit.0),
@@ -249,14 +264,33 @@ async fn execute(
     Executed {
         end,
         volumes: state.take_volumes(),
+        refused: state.egress.refused(),
         stdout: state.process.stdout.text(),
         stderr: state.process.stderr.text(),
     }
 }
 
 type Frozen = (Version, Delta);
-/// What is seen, what is kept, and the first touch that was refused.
-type Settled = (Observation, Option<Frozen>, Option<String>);
+/// What is seen, and what is kept.
+struct Settled {
+    observation: Observation,
+    frozen: Option<Frozen>,
+    /// The first touch that was refused.
+    denied: Option<String>,
+    read_sensitive: bool,
+}
+
+impl Settled {
+    /// Nothing is kept.
+    fn seen(observation: Observation) -> Settled {
+        Settled {
+            observation,
+            frozen: None,
+            denied: None,
+            read_sensitive: false,
+        }
+    }
+}
 
 /// Decides what is seen and what is kept. `read_only` is the name of a tool that says of
 /// itself that it changes nothing.
@@ -264,12 +298,21 @@ fn settle(read_only: Option<&String>, limits: &Limits, executed: Executed) -> Se
     let Executed {
         end,
         volumes,
+        refused,
         stdout,
         stderr,
     } = executed;
     let mut observation = outcome::observe(&end, limits, &stdout, &stderr);
+    if let Some(Unanswered { why, reason }) = refused
+        && observation.status == ObservationStatus::ToolError
+    {
+        if matches!(why, EgressRefusal::Denied | EgressRefusal::Address) {
+            observation.status = ObservationStatus::Denied;
+        }
+        observation.text = format!("{reason}\n{}", observation.text);
+    }
     let Some(mut volumes) = volumes else {
-        return (observation, None, None);
+        return Settled::seen(observation);
     };
     let denied = volumes.denied.as_ref().map(outcome::denial);
     if let Some(denial) = &denied
@@ -286,12 +329,25 @@ fn settle(read_only: Option<&String>, limits: &Limits, executed: Executed) -> Se
         volumes.workspace.revert();
         volumes.tmp.revert();
     }
+    let settled = Settled {
+        denied,
+        read_sensitive: volumes.read_sensitive.load(Ordering::Relaxed),
+        ..Settled::seen(Observation::new(observation.status, ""))
+    };
     match freeze(volumes) {
-        Ok((_, delta)) if let Some(tool) = read_only.filter(|_| !delta.is_empty()) => {
-            (outcome::not_read_only(tool, &delta), None, denied)
-        }
-        Ok(frozen) => (observation, Some(frozen), denied),
-        Err(error) => (outcome::unfrozen(&error), None, denied),
+        Ok((_, delta)) if let Some(tool) = read_only.filter(|_| !delta.is_empty()) => Settled {
+            observation: outcome::not_read_only(tool, &delta),
+            ..settled
+        },
+        Ok(frozen) => Settled {
+            observation,
+            frozen: Some(frozen),
+            ..settled
+        },
+        Err(error) => Settled {
+            observation: outcome::unfrozen(&error),
+            ..settled
+        },
     }
 }
 
@@ -316,7 +372,7 @@ pub(crate) async fn list(
         let guest = component.instantiate_async(&mut store).await?;
         guest.forerun_tool_tools().call_list(&mut store).await
     };
-    within(&limits, &mut Duration::default(), call)
+    within(&limits, &Waits::default(), &mut Duration::default(), call)
         .await
         .map_err(|error| End::of_trap(&error).describe(&limits))
 }
@@ -339,7 +395,7 @@ pub(crate) async fn call(
         let tools = guest.forerun_tool_tools();
         tools.call_call(&mut store, name, "{}").await
     };
-    within(&limits, &mut Duration::default(), call)
+    within(&limits, &Waits::default(), &mut Duration::default(), call)
         .await
         .map_err(|error| End::of_trap(&error).describe(&limits))?
         .map(|output| outcome::text(&output.content))

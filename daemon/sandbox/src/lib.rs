@@ -46,7 +46,10 @@ pub use cache::{COMPILE_BYTES, COMPILE_CPU_SECONDS, compile_process};
 pub use config::{ComponentSource, SandboxConfig, StartError};
 pub use engine::engine_settings;
 pub use guest::{PipeReader, PipeWriter, pipe};
-pub use run::{Command, Digests, Done, Exec, Execution, Program, Run, RunUsage, Streams};
+pub use run::{
+    Command, Digests, Done, EgressAnswer, EgressRefusal, Exec, Execution, Outgoing, Program, Run,
+    RunUsage, Streams,
+};
 pub use sandboxes::Sandboxes;
 pub use toolbox::{LoadError, Toolbox};
 pub use wasmtime_wasi_io::bytes::Bytes;

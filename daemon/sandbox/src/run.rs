@@ -5,7 +5,8 @@ use crate::guest::{CommandPre, PipeWriter, State};
 use crate::registry::Registry;
 use crate::toolbox::Manifest;
 use forerun_types::{
-    Action, Digest, LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId,
+    Action, Digest, HttpRequest, HttpResponse, LimitName, Limits, Observation, ObservationStatus,
+    PathRules, SnapshotId,
 };
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -99,6 +100,53 @@ pub struct Exec {
     pub streams: Streams,
 }
 
+/// A request that a running action makes of the world. It waits for its answer, and its
+/// wall time stands still meanwhile.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Which of the action's requests it is, from 0. The same in every run of the action.
+    pub number: u32,
+    /// What it wants to send.
+    pub request: HttpRequest,
+    /// Whether the action had read something sensitive by then.
+    pub read_sensitive: bool,
+    /// Where the answer goes. To drop it is to deny the request.
+    pub answer: oneshot::Sender<EgressAnswer>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EgressAnswer {
+    /// It was sent, now or when the action ran before, and this came back.
+    Response(HttpResponse),
+    /// There is no response.
+    Refused {
+        /// What the guest is told.
+        why: EgressRefusal,
+        /// What people, and agents, are told.
+        reason: String,
+    },
+}
+
+/// Why there is no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EgressRefusal {
+    /// Policy, or the user, does not allow it.
+    Denied,
+    /// Its address is one that no tool may reach.
+    Address,
+    /// Nobody knows the host.
+    Unknown,
+    /// There is no connection to the host.
+    Unreachable,
+    /// The response did not come in time.
+    Late,
+    /// The response is larger than what is kept.
+    TooLarge,
+    /// Something else went wrong.
+    Failed,
+}
+
 /// How an action ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -110,6 +158,8 @@ pub struct Done {
     pub digests: Digests,
     /// The first touch that the path rules refused, if any, even if the tool went on.
     pub denied: Option<String>,
+    /// Whether it read something that the path rules call sensitive.
+    pub read_sensitive: bool,
     /// What it used.
     pub usage: RunUsage,
 }
@@ -204,6 +254,7 @@ impl Done {
             observation,
             snapshot: parent,
             denied: None,
+            read_sensitive: false,
             usage: RunUsage::default(),
         }
     }

@@ -5,7 +5,7 @@ use crate::config::{SandboxConfig, StartError};
 use crate::engine::{Machine, Ticker};
 use crate::executor::Executors;
 use crate::registry::{Registry, Version};
-use crate::run::{Exec, Execution, Program, Run};
+use crate::run::{Exec, Execution, Outgoing, Program, Run};
 use crate::toolbox::{self, LoadError, Loader, Toolbox};
 use crate::{instance, self_check};
 use forerun_snapshot::{Delta, OpenOptions, Snapshot, Workspace};
@@ -15,6 +15,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 /// Runs actions in sandboxes, and holds the snapshots they run on. Clones share all of
 /// it; when the last one is dropped, the threads end.
@@ -192,8 +193,17 @@ impl Sandboxes {
 
     /// Runs an action. It begins at once, whether or not the execution is polled;
     /// dropping the execution stops it. An unknown tool or arguments that break its
-    /// schema end in an observation that says so.
+    /// schema end in an observation that says so. Requests to the world are denied.
     pub fn run(&self, request: Run) -> Execution {
+        self.run_with(request, None)
+    }
+
+    /// The same, and `outgoing` decides about requests to the world.
+    pub fn run_with(
+        &self,
+        request: Run,
+        outgoing: Option<mpsc::UnboundedSender<Outgoing>>,
+    ) -> Execution {
         let machine = Arc::clone(&self.shared.machine);
         let toolbox = Arc::clone(&self.toolbox);
         let registry = Arc::clone(&self.shared.registry);
@@ -201,7 +211,7 @@ impl Sandboxes {
         self.shared
             .executors
             .run(&self.shared.registry, parent, async move {
-                instance::run(&machine, &toolbox, &registry, &request).await
+                instance::run(&machine, &toolbox, &registry, &request, outgoing).await
             })
     }
 

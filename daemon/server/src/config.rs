@@ -3,10 +3,12 @@
 //! Everything is parsed before anything is opened; an unknown key is an error that names
 //! it and its place.
 
+use crate::egress::{HostPattern, SecretSettings};
 use forerun_snapshot::Retention;
 use forerun_types::Limits;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +54,10 @@ pub struct Settings {
     pub unprotect: Vec<String>,
     /// Limits of one action.
     pub limits: Limits,
+    /// What tools may reach beyond the workspace, as far as policy lets them.
+    pub network: NetworkSettings,
+    /// Credentials that tools may use and never see, by name.
+    pub secrets: BTreeMap<String, SecretSettings>,
     /// When agents are given up.
     pub agents: AgentSettings,
     /// When questions to the owner are given up.
@@ -101,6 +107,34 @@ impl UndoSettings {
     }
 }
 
+/// What tools may reach. A host is `host`, `host:port`, or `*.domain` for all below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// Hosts that policies see as listed; the ready sets let tools reach them once a step is
+    /// decided.
+    pub allow: Vec<String>,
+    /// Of these, hosts that may be read from ahead of the verdict: what a mistaken guess asks
+    /// of them can not be taken back.
+    pub ahead: Vec<String>,
+    /// Hosts of this machine or its networks that tools may reach; others of these are refused
+    /// whatever policy says.
+    pub private: Vec<String>,
+    /// How long a request may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        NetworkSettings {
+            allow: Vec::new(),
+            ahead: Vec::new(),
+            private: Vec::new(),
+            timeout_ms: 30_000,
+        }
+    }
+}
+
 /// When agents are given up, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -139,6 +173,8 @@ impl Default for Settings {
             max_sessions: 256,
             unprotect: Vec::new(),
             limits: Limits::default(),
+            network: NetworkSettings::default(),
+            secrets: BTreeMap::new(),
             agents: AgentSettings::default(),
             approvals: ApprovalSettings::default(),
             undo: UndoSettings::default(),
@@ -260,12 +296,32 @@ impl Settings {
         range("agents.idle_ms", self.agents.idle_ms, 100, 86_400_000)?;
         range("agents.total_ms", self.agents.total_ms, 100, 86_400_000)?;
         range("agents.reattach_ms", self.agents.reattach_ms, 0, 86_400_000)?;
+        range("network.timeout_ms", self.network.timeout_ms, 1, 600_000)?;
         range(
             "approvals.timeout_ms",
             self.approvals.timeout_ms,
             0,
             30 * 86_400_000,
-        )
+        )?;
+        let lists = [
+            ("network.allow", &self.network.allow),
+            ("network.ahead", &self.network.ahead),
+            ("network.private", &self.network.private),
+        ];
+        let secrets = self
+            .secrets
+            .values()
+            .map(|secret| ("secrets", &secret.hosts));
+        for (key, hosts) in lists.into_iter().chain(secrets) {
+            for host in hosts {
+                HostPattern::parse(host).map_err(|_| ConfigError::Range {
+                    key,
+                    found: host.clone(),
+                    range: "host, host:port or *.domain".to_owned(),
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 

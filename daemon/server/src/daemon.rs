@@ -7,6 +7,7 @@
 use crate::auth::{self, Authority, OwnerKey, Tokens};
 use crate::client_tools::{self, ClientTools};
 use crate::config::Config;
+use crate::egress::Egress;
 use crate::error::RequestError;
 use crate::foresight::Foresight;
 use crate::policies::{Places, Policies};
@@ -22,13 +23,13 @@ use forerun_policy::{PolicyError, PolicySet};
 use forerun_proto::conversions::ConversionError;
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
 use forerun_snapshot::{IntentState, OpenOptions, Timestamp, Workspace};
-use forerun_types::{Digest, EventKind, SessionId, Time, Undone};
+use forerun_types::{Digest, EffectEnd, EventKind, SessionId, Time, Undone};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// How long sessions may take to end when the daemon stops.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -72,6 +73,9 @@ pub enum ServeError {
         #[source]
         source: PolicyError,
     },
+    /// What the configuration says of the network can not be used.
+    #[error("the configuration of the network can not be used: {0}")]
+    Network(String),
     /// The transport failed.
     #[error("the transport failed")]
     Transport(#[from] tonic::transport::Error),
@@ -108,6 +112,9 @@ pub(crate) struct Daemon {
     pub(crate) config: Config,
     pub(crate) log: Log,
     pub(crate) tools: Registry,
+    egress: Arc<Egress>,
+    /// Places for what is parked ahead of its verdict.
+    parking: Arc<Semaphore>,
     pub(crate) clients: ClientTools,
     foresight: Foresight,
     pub(crate) owner_key: OwnerKey,
@@ -173,9 +180,13 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         system: config.system_policy.clone(),
         unprotected: config.settings.unprotect.clone(),
     };
+    let (network, secrets) = (&config.settings.network, &config.settings.secrets);
+    let egress = Egress::new(network, secrets).map_err(ServeError::Network)?;
     let daemon = Arc::new(Daemon {
         log: Log::new(journal),
         tools,
+        egress: Arc::new(egress),
+        parking: Arc::new(Semaphore::new(session::PARKED_MAX)),
         clients: ClientTools::default(),
         foresight: Foresight::new(&state_dir),
         owner_key,
@@ -374,6 +385,20 @@ impl Daemon {
                 ));
             }
         }
+        for effect in self.log.journal().unanswered_effects(&record.id)? {
+            let detail = "the daemon stopped before it was answered".to_owned();
+            missing.push((
+                at,
+                EventKind::EffectEnded {
+                    step: effect.step,
+                    node: effect.node,
+                    effect: effect.effect,
+                    what: effect.what,
+                    end: EffectEnd::Unknown,
+                    detail,
+                },
+            ));
+        }
         let reason = "the daemon stopped before the session ended".to_owned();
         missing.push((at, EventKind::Interrupted { reason }));
         self.log.append(&record.id, missing).await?;
@@ -486,6 +511,8 @@ impl Daemon {
             policy,
             deadlines: self.config.settings.deadlines(),
             limits: new.settings.limits,
+            egress: Arc::clone(&self.egress),
+            parking: Arc::clone(&self.parking),
             clients: client_tools::by_tool(&registrations),
         };
         Ok((

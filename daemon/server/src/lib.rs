@@ -19,6 +19,7 @@ mod auth;
 mod client_tools;
 mod config;
 mod daemon;
+mod egress;
 mod error;
 mod exec;
 mod foresight;

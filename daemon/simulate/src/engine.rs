@@ -329,6 +329,8 @@ impl<W: World, O: Observer> Simulation<W, O> {
                 let execution = *execution;
                 self.at(self.now + after, Input::Executed { execution, outcome });
             }
+            // What runs here reaches nothing, so it is never parked.
+            Effect::Release { .. } => {}
             Effect::StopExecution { execution } => {
                 self.nodes.remove(execution);
                 self.stopped.insert(*execution);

@@ -72,6 +72,20 @@ pub enum ApprovalEnd {
     Withdrawn,
 }
 
+/// What became of something that an action does beyond the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectEnd {
+    /// It was sent, and answered.
+    Answered,
+    /// It was sent when the action ran before, and the answer of then was used.
+    Replayed,
+    /// It was not sent.
+    Refused,
+    /// It was sent, or may have been, and there is no answer. It is not sent again.
+    Unknown,
+}
+
 /// Who predicts an action without being asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -316,6 +330,35 @@ pub enum EventKind {
         /// What the owner said to a refusal.
         reason: String,
     },
+    /// An action wants to send something beyond the workspace, and waits until its step is
+    /// decided and reviewed.
+    EffectHeld {
+        step: StepIndex,
+        node: NodeId,
+        /// Which of the action's effects it is, from 0.
+        effect: u32,
+        /// Method and address.
+        what: String,
+        /// Why it waits.
+        reason: String,
+    },
+    /// It is being sent.
+    EffectSent {
+        step: StepIndex,
+        node: NodeId,
+        effect: u32,
+        what: String,
+    },
+    /// What became of it. Without an [`EventKind::EffectSent`] before, nothing was sent.
+    EffectEnded {
+        step: StepIndex,
+        node: NodeId,
+        effect: u32,
+        what: String,
+        end: EffectEnd,
+        /// The status and size of the response, or why there is none.
+        detail: String,
+    },
     /// The step left the tree: decided, executed, reviewed, recorded.
     Verified {
         step: StepIndex,
@@ -427,6 +470,7 @@ impl EventKind {
             | ExecutionStarted { .. }
             | ExecutionFinished { .. }
             | NotExecuted { .. }
+            | EffectHeld { .. }
             | ExecutionEnded { .. }
             | Squashed { .. } => View::Trace,
             _ => View::Presented,

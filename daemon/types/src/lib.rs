@@ -9,6 +9,7 @@ mod act;
 mod action;
 mod digest;
 mod event;
+mod http;
 mod id;
 pub mod json;
 mod limits;
@@ -22,9 +23,10 @@ pub use act::{ActOutcome, Acted, Hit};
 pub use action::{ASK_USER, Action, ActionKey, ActionKind, TERMINATE};
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use event::{
-    ApprovalEnd, AskEnd, ChangeKind, Event, EventKind, ExecutionEnd, FileDiff, LeftAlone,
-    PathChange, Predictor, Sibling, Undone, Usage, View,
+    ApprovalEnd, AskEnd, ChangeKind, EffectEnd, Event, EventKind, ExecutionEnd, FileDiff,
+    LeftAlone, PathChange, Predictor, Sibling, Undone, Usage, View,
 };
+pub use http::{HttpRequest, HttpResponse};
 pub use id::{
     ApprovalId, CallId, CommitId, ExecutionId, IdParseError, NodeId, Role, SessionId, SnapshotId,
     Source, StepIndex,

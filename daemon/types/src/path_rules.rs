@@ -16,6 +16,14 @@ pub enum Touch {
     Write,
     /// The object is removed, or is the source of a rename or link.
     Delete,
+    /// What is sensitive is read. Never asked for, never refused: where it is permitted,
+    /// reading marks the session, and policy sees that when it decides what may be sent.
+    Sensitive,
+}
+
+impl Touch {
+    /// All of them.
+    pub const ALL: [Touch; 4] = [Touch::Read, Touch::Write, Touch::Delete, Touch::Sensitive];
 }
 
 impl fmt::Display for Touch {
@@ -24,6 +32,7 @@ impl fmt::Display for Touch {
             Touch::Read => "read",
             Touch::Write => "write",
             Touch::Delete => "delete",
+            Touch::Sensitive => "read as sensitive",
         })
     }
 }
@@ -125,10 +134,16 @@ impl PathRules {
         }
     }
 
+    /// Whether there is anything that it is sensitive to read.
+    pub fn know_sensitive(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.concerns(RuleEffect::Permit, Touch::Sensitive))
+    }
+
     /// Visits the paths below `folded` that a touch of it touches too: those that the
     /// forbids of this touch name. None for a read.
     pub fn named_below<'a>(&'a self, touch: Touch, folded: &str, visit: &mut dyn FnMut(&'a str)) {
-        if touch == Touch::Read {
+        if matches!(touch, Touch::Read | Touch::Sensitive) {
             return;
         }
         for rule in &self.rules {
@@ -152,7 +167,7 @@ pub struct DirectoryRules {
     /// Folded extensions that a rule singles out.
     extensions: HashSet<String>,
     /// Whether all other names may be touched, by the order of [`Touch`].
-    others: [bool; 3],
+    others: [bool; Touch::ALL.len()],
 }
 
 impl PathRules {
@@ -161,12 +176,12 @@ impl PathRules {
         let mut singled = DirectoryRules {
             names: HashSet::new(),
             extensions: HashSet::new(),
-            others: [false; 3],
+            others: [false; Touch::ALL.len()],
         };
         for rule in &self.rules {
             rule.pattern.single_out(folded, &mut singled);
         }
-        singled.others = [Touch::Read, Touch::Write, Touch::Delete].map(|touch| {
+        singled.others = Touch::ALL.map(|touch| {
             let some = |effect| {
                 let mut rules = self.rules.iter();
                 rules.any(|rule| rule.concerns(effect, touch) && rule.pattern.matches_in(folded))
@@ -181,9 +196,15 @@ impl DirectoryRules {
     /// Whether a name, folded, may be touched as nearly all of its directory may. If not,
     /// [`PathRules::decide`] has the say.
     pub fn allow(&self, touch: Touch, folded_name: &str) -> bool {
-        self.others[touch as usize]
-            && !self.names.contains(folded_name)
-            && (self.extensions.is_empty() || !self.extensions.contains(extension(folded_name)))
+        self.known(touch, folded_name) == Some(true)
+    }
+
+    /// What is decided for a name, folded, if that is what is decided for nearly all of its
+    /// directory. If it is not known, [`PathRules::decide`] has the say.
+    pub fn known(&self, touch: Touch, folded_name: &str) -> Option<bool> {
+        let singled_out = self.names.contains(folded_name)
+            || !self.extensions.is_empty() && self.extensions.contains(extension(folded_name));
+        (!singled_out).then(|| self.others[touch as usize])
     }
 }
 
@@ -414,7 +435,7 @@ mod tests {
             patterns in prop::collection::vec((any::<bool>(), any_pattern()), 0..5),
             directory in "/w(/[ab]){0,2}",
             name in "[abc](\\.[xyz])?",
-            touch in prop::sample::select(vec![Touch::Read, Touch::Write, Touch::Delete]),
+            touch in prop::sample::select(Touch::ALL.to_vec()),
         ) {
             let rule = |(permits, pattern)| PathRule {
                 policy: String::new(),

@@ -5,14 +5,15 @@ use super::{At, ConversionError, enumeration, list, optional_text, required, sam
 use crate::v1;
 use crate::v1::event::{self as wire, Kind};
 use forerun_types::{
-    ApprovalEnd, AskEnd, Event, EventKind, ExecutionEnd, LeftAlone, Predictor, Role, Sibling,
-    Source, StepIndex, Time, Undone, View,
+    ApprovalEnd, AskEnd, EffectEnd, Event, EventKind, ExecutionEnd, LeftAlone, Predictor, Role,
+    Sibling, Source, StepIndex, Time, Undone, View,
 };
 
 same_variants!(View, v1::View: Presented Trace);
 same_variants!(Predictor, v1::Predictor: History Caller);
 same_variants!(AskEnd, v1::AskEnd: Used Dropped Failed);
 same_variants!(ApprovalEnd, v1::ApprovalEnd: Allowed AllowedForSession Refused TimedOut Withdrawn);
+same_variants!(EffectEnd, v1::EffectEnd: Answered Replayed Refused Unknown);
 same_variants!(ExecutionEnd, v1::ExecutionEnd: Used Dropped Failed);
 
 impl From<Event> for v1::Event {
@@ -293,6 +294,45 @@ impl From<EventKind> for Kind {
                 end: v1::ApprovalEnd::from(end).into(),
                 reason,
             }),
+            EventKind::EffectHeld {
+                step,
+                node,
+                effect,
+                what,
+                reason,
+            } => Kind::EffectHeld(wire::EffectHeld {
+                step: step.0,
+                node: node.to_string(),
+                effect,
+                what,
+                reason,
+            }),
+            EventKind::EffectSent {
+                step,
+                node,
+                effect,
+                what,
+            } => Kind::EffectSent(wire::EffectSent {
+                step: step.0,
+                node: node.to_string(),
+                effect,
+                what,
+            }),
+            EventKind::EffectEnded {
+                step,
+                node,
+                effect,
+                what,
+                end,
+                detail,
+            } => Kind::EffectEnded(wire::EffectEnded {
+                step: step.0,
+                node: node.to_string(),
+                effect,
+                what,
+                end: v1::EffectEnd::from(end).into(),
+                detail,
+            }),
             EventKind::Verified {
                 step,
                 node,
@@ -398,6 +438,9 @@ impl TryFrom<Kind> for EventKind {
             Kind::Question(event) => question(event).at("question"),
             Kind::ApprovalRequested(event) => approval_requested(event).at("approval_requested"),
             Kind::ApprovalEnded(event) => approval_ended(event).at("approval_ended"),
+            Kind::EffectHeld(event) => effect_held(event).at("effect_held"),
+            Kind::EffectSent(event) => effect_sent(event).at("effect_sent"),
+            Kind::EffectEnded(event) => effect_ended(event).at("effect_ended"),
             Kind::Verified(event) => verified(event).at("verified"),
             Kind::Committed(event) => committed(event).at("committed"),
             Kind::Suggested(event) => Ok(EventKind::Suggested {
@@ -707,6 +750,36 @@ fn approval_ended(event: wire::ApprovalEnded) -> Converted {
         approval: text("approval", &event.approval)?,
         end: enumeration::<v1::ApprovalEnd, _>("end", event.end)?,
         reason: event.reason,
+    })
+}
+
+fn effect_held(event: wire::EffectHeld) -> Converted {
+    Ok(EventKind::EffectHeld {
+        step: StepIndex(event.step),
+        node: text("node", &event.node)?,
+        effect: event.effect,
+        what: event.what,
+        reason: event.reason,
+    })
+}
+
+fn effect_sent(event: wire::EffectSent) -> Converted {
+    Ok(EventKind::EffectSent {
+        step: StepIndex(event.step),
+        node: text("node", &event.node)?,
+        effect: event.effect,
+        what: event.what,
+    })
+}
+
+fn effect_ended(event: wire::EffectEnded) -> Converted {
+    Ok(EventKind::EffectEnded {
+        step: StepIndex(event.step),
+        node: text("node", &event.node)?,
+        effect: event.effect,
+        what: event.what,
+        end: enumeration::<v1::EffectEnd, _>("end", event.end)?,
+        detail: event.detail,
     })
 }
 

@@ -29,6 +29,13 @@ pub const QUERY: Component = Component {
     list: forerun_tool_query::list,
 };
 
+/// Read from the web, and send requests.
+pub const HTTP: Component = Component {
+    name: "http",
+    wasm: include!(concat!(env!("OUT_DIR"), "/http.rs")),
+    list: forerun_tool_http::list,
+};
+
 /// Run JavaScript over files.
 pub const JAVASCRIPT: Component = Component {
     name: "javascript",
@@ -44,7 +51,7 @@ pub const SHELL: Component = Component {
 };
 
 /// Everything that is shipped.
-pub const COMPONENTS: &[Component] = &[FILES, JAVASCRIPT, QUERY, SHELL];
+pub const COMPONENTS: &[Component] = &[FILES, HTTP, JAVASCRIPT, QUERY, SHELL];
 
 #[cfg(test)]
 mod tests {

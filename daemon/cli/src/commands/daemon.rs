@@ -128,6 +128,7 @@ fn serve_failure(error: ServeError) -> Failure {
         }
         ServeError::Journal(_) | ServeError::Archive(_) => (Exit::Io, "JOURNAL_UNUSABLE"),
         ServeError::Policy { .. } => (Exit::Data, "POLICY_INVALID"),
+        ServeError::Network(_) => (Exit::Data, "CONFIG_INVALID"),
         ServeError::Sandboxes(_) | ServeError::Transport(_) => (Exit::Software, "START_FAILED"),
     };
     let failure = Failure::new(exit, code, with_causes(&error));

@@ -1,8 +1,8 @@
 //! Sessions, deltas and replies.
 
 use super::*;
-use forerun_journal::{JournalError, Recall};
-use forerun_types::StepIndex;
+use forerun_journal::{EffectFate, EffectId, JournalError, Recall};
+use forerun_types::{Digest, NodeId, StepIndex};
 
 #[test]
 fn sessions_are_listed_in_the_order_in_which_they_were_opened() {
@@ -125,4 +125,62 @@ fn old_replies_and_overlong_keys_do_not_fill_the_journal() {
     let refused = journal.remember("ses", &key, &call, b"").unwrap_err();
     assert_eq!(refused.code(), "journal_too_large");
     assert!(journal.recall("ses", &key, &call).is_err());
+}
+
+#[test]
+fn an_effect_is_begun_once_and_its_answer_is_kept() {
+    let home = Home::new();
+    let effect = |effect| EffectId {
+        session: id(1),
+        node: NodeId(7),
+        effect,
+    };
+    let (post, other) = (Digest::of("post"), Digest::of("other"));
+    let journal = journal_with(&home, 0);
+    let begin = |number, request: &Digest| {
+        let begun = journal.begin_effect(&effect(number), StepIndex(3), request, "POST a");
+        begun.unwrap()
+    };
+    assert_eq!(begin(0, &post), EffectFate::New);
+    assert_eq!(
+        begin(0, &post),
+        EffectFate::Unknown,
+        "it may have been sent"
+    );
+    assert_eq!(begin(0, &other), EffectFate::Diverged);
+    let unanswered = journal.unanswered_effects(&id(1)).unwrap();
+    let listed: Vec<_> = unanswered
+        .iter()
+        .map(|effect| {
+            (
+                effect.step,
+                effect.node,
+                effect.effect,
+                effect.what.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(listed, [(StepIndex(3), NodeId(7), 0, "POST a")]);
+    journal.end_effect(&effect(0), b"created").unwrap();
+    assert_eq!(begin(0, &post), EffectFate::Answered(b"created".to_vec()));
+    assert_eq!(begin(0, &other), EffectFate::Diverged);
+    assert_eq!(begin(1, &post), EffectFate::New, "another of the action's");
+    assert!(
+        journal.end_effect(&effect(2), b"").is_err(),
+        "it was not begun"
+    );
+    drop(journal);
+    let journal = home.open();
+    let unanswered = journal.unanswered_effects(&id(1)).unwrap();
+    assert_eq!(unanswered.len(), 1, "{unanswered:?}");
+    let unknown = journal.begin_effect(
+        &EffectId {
+            session: id(9),
+            ..effect(0)
+        },
+        StepIndex(0),
+        &post,
+        "",
+    );
+    assert!(matches!(unknown, Err(JournalError::UnknownSession(_))));
 }

@@ -6,7 +6,7 @@
 use super::{ANSWERED, BY_USER, Cause, MISMATCH, Planner, Stall};
 use crate::clockwork;
 use crate::presentation::next_line;
-use crate::tree::{Call, Node, Review, Run};
+use crate::tree::{Call, Gate, Node, Review, Run, Slot};
 use crate::{Candidate, Effect, EndReason, Presented};
 use forerun_types::{ActionKind, AskEnd, PrefixId, Role, Source, StepIndex};
 
@@ -34,6 +34,7 @@ impl Planner {
         self.leave_parked();
         self.ask();
         self.execute();
+        self.release();
         self.present(true);
         self.retire_next();
     }
@@ -373,8 +374,8 @@ impl Planner {
         let Some(slot) = self.tree.slots_mut().last_mut() else {
             return;
         };
-        let parked = slot.node.as_ref().is_some_and(|node| node.run == Run::Leaf);
-        let next = slot.siblings.iter().find(|node| node.run != Run::Leaf);
+        let parked = slot.node.as_ref().is_some_and(Node::is_parked);
+        let next = slot.siblings.iter().find(|node| !node.is_parked());
         if let Some(next) = next.map(|node| node.id).filter(|_| parked) {
             slot.put_on_path(next);
         }
@@ -409,29 +410,45 @@ impl Planner {
         }
     }
 
+    /// Rule 12: what the first step does beyond its snapshot is done, once nobody can
+    /// take the step's verdict back.
+    fn release(&mut self) {
+        if let Some(slot) = self.concluded()
+            && let Some(node) = slot.node.as_mut()
+            && let Run::Executing {
+                execution, gate, ..
+            } = &mut node.run
+            && *gate == Gate::Awaited
+        {
+            *gate = Gate::Open;
+            let execution = *execution;
+            self.ledger.emit(Effect::Release { execution });
+        }
+    }
+
     /// Rule 12: the first step leaves the tree when all is done.
     fn retire_next(&mut self) {
+        if let Some(slot) = self.concluded()
+            && let Some(node) = slot.node.as_ref().filter(|node| node.is_executed())
+        {
+            let (node, step) = (node.id, slot.step);
+            slot.retiring = true;
+            self.ledger.emit(Effect::Retire { node, step });
+        }
+    }
+
+    /// The first step, if it is decided and reviewed, and nothing holds it up.
+    fn concluded(&mut self) -> Option<&mut Slot> {
         let stalled = matches!(
             self.stall.as_ref().map(|stall| stall.cause),
             Some(Cause::Step(_))
         );
-        let Some(slot) = self.tree.slots_mut().first_mut() else {
-            return;
-        };
-        let ready = slot.decided.is_some()
+        let slot = self.tree.slots_mut().first_mut()?;
+        let over = slot.decided.is_some()
             && slot.review == Review::Over
             && slot.claim.is_none()
-            && !slot.retiring
-            && !stalled;
-        if let Some(node) = slot
-            .node
-            .as_ref()
-            .filter(|node| ready && node.is_executed())
-        {
-            slot.retiring = true;
-            let (node, step) = (node.id, slot.step);
-            self.ledger.emit(Effect::Retire { node, step });
-        }
+            && !slot.retiring;
+        (over && !stalled).then_some(slot)
     }
 
     /// Drops every slot below the node at `position`.

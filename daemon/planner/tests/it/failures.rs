@@ -235,6 +235,49 @@ fn an_action_that_is_held_back_runs_at_its_verdict() {
 }
 
 #[test]
+fn what_reaches_beyond_its_snapshot_is_released_after_its_review_and_in_order() {
+    let mut hand = Hand::reviewed(4, 10);
+    hand.says(A, 0, "x");
+    hand.runs(0);
+    hand.says(A, 1, "y");
+    let (execution, _) = hand.running(1).expect("it runs ahead");
+    hand.input(Input::Parked { execution });
+    let released = |hand: &Hand| hand.has(|effect| *effect == Effect::Release { execution });
+    assert!(!released(&hand) && !hand.asks(T, 2), "nothing is below it");
+    hand.says(T, 1, "y");
+    assert!(!released(&hand), "the step before is undecided");
+    hand.says(T, 0, "x");
+    assert!(!released(&hand), "it is reviewed");
+    hand.wait(10);
+    assert_eq!(hand.planner.verified(), 1);
+    assert!(!released(&hand), "now this one is");
+    hand.user(Interrupt::Pause);
+    hand.wait(20);
+    assert!(!released(&hand));
+    hand.user(Interrupt::Resume);
+    hand.wait(10);
+    assert!(released(&hand));
+    hand.input(Input::Parked { execution });
+    assert!(!released(&hand), "once is enough");
+    hand.runs(1);
+    assert_eq!(hand.planner.verified(), 2);
+}
+
+#[test]
+fn what_is_parked_and_not_the_verdict_never_reaches_anything() {
+    let mut hand = Hand::new(4);
+    hand.says(A, 0, "x");
+    let (execution, _) = hand.running(0).expect("it runs ahead");
+    hand.input(Input::Parked { execution });
+    hand.says(T, 0, "y");
+    assert!(hand.has(|effect| *effect == Effect::StopExecution { execution }));
+    assert!(!hand.has(|effect| matches!(effect, Effect::Release { .. })));
+    hand.input(Input::Parked { execution });
+    hand.runs(0);
+    assert!(!hand.has(|effect| matches!(effect, Effect::Release { .. })));
+}
+
+#[test]
 fn a_verdict_that_finds_its_action_running_lets_a_limit_decide_whether_it_runs_again() {
     let mut hand = Hand::new(4);
     hand.says(A, 0, "x");

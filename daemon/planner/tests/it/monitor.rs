@@ -45,6 +45,9 @@ pub(crate) struct Monitor {
     completed: BTreeMap<ExecutionId, (NodeId, u32)>,
     ended_executions: BTreeMap<ExecutionId, ExecutionEnd>,
     launched_executions: u32,
+    /// Executions that wanted to reach beyond their snapshot, and those that might.
+    parked: BTreeSet<ExecutionId>,
+    released: BTreeSet<ExecutionId>,
     kinds: BTreeMap<NodeId, ActionKind>,
     /// The prefix below each executed node.
     next_of: BTreeMap<NodeId, PrefixId>,
@@ -94,6 +97,8 @@ impl Monitor {
             completed: BTreeMap::new(),
             ended_executions: BTreeMap::new(),
             launched_executions: 0,
+            parked: BTreeSet::new(),
+            released: BTreeSet::new(),
             kinds: BTreeMap::new(),
             next_of: BTreeMap::new(),
             squashed: BTreeSet::new(),
@@ -287,6 +292,9 @@ impl Monitor {
                     }
                 }
             }
+            Input::Parked { execution } if self.executions.contains_key(execution) => {
+                self.parked.insert(*execution);
+            }
             Input::Undone(undone) if self.undoing => {
                 self.undoing = false;
                 let first = undone.first.0 as usize;
@@ -437,6 +445,21 @@ impl Monitor {
                 assert!(beside.count() < width, "too many at once for {step}");
                 self.launched_as.insert(*execution, (*parent, *action));
                 self.executions.insert(*execution, (*node, step.0));
+            }
+            Effect::Release { execution } => {
+                self.launch(effect);
+                let (node, step) = self.executions[execution];
+                assert_eq!(step as usize, self.verified.len(), "released out of order");
+                let decided = &self.decided[&step];
+                assert!(decided.node == node && decided.shown, "released unseen");
+                let reviewed = decided.source == Source::User || self.config.review.is_zero();
+                assert!(
+                    reviewed || self.reviews.contains(&step),
+                    "released unreviewed"
+                );
+                assert!(!self.claims.contains(&step), "released while claimed");
+                assert!(self.parked.contains(execution), "it is not parked");
+                assert!(self.released.insert(*execution), "released twice");
             }
             Effect::StopExecution { execution } => {
                 let of = self.executions.remove(execution).expect("it runs");

@@ -20,6 +20,7 @@ struct Trouble {
     target_fails: u64,
     approximation_fails: u64,
     not_executed: u64,
+    parked: u64,
     execution_fails: u64,
     conflicts: u64,
     stales: u64,
@@ -75,7 +76,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
     let rates = (
         percent(),
         percent(),
-        percent(),
+        (percent(), percent()),
         percent(),
         (percent(), percent()),
     );
@@ -85,7 +86,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
     (agents, rates, any::<bool>(), times).prop_map(
         |(
             (seed, accuracy, candidates),
-            (tf, af, ne, ef, (co, st)),
+            (tf, af, (ne, parked), ef, (co, st)),
             unstable,
             (t, a, e, commit),
         )| Trouble {
@@ -95,6 +96,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
             target_fails: tf,
             approximation_fails: af,
             not_executed: ne,
+            parked,
             execution_fails: ef,
             conflicts: co,
             stales: st,
@@ -111,6 +113,7 @@ fn calm(mut trouble: Trouble) -> Trouble {
     trouble.target_fails = 0;
     trouble.approximation_fails = 0;
     trouble.not_executed = 0;
+    trouble.parked = 0;
     trouble.execution_fails = 0;
     trouble.conflicts = 0;
     trouble.stales = 0;
@@ -273,6 +276,11 @@ fn world(trouble: &Trouble) -> World {
         (after, outcome)
     });
     let u = trouble.clone();
+    let p = trouble.clone();
+    world.parks = Box::new(move |running| {
+        let Running { count, prefix, .. } = running;
+        happens("parks", count, p.parked, p.seed, &prefix)
+    });
     world.undo = Box::new(move |count| {
         let after = between(u.commit, "u", count, u.seed, &root());
         let stays = happens("stays", count, u.conflicts, u.seed, &root());

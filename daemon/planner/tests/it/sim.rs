@@ -6,7 +6,9 @@ use forerun_planner::{
     Candidate, Config, DepthControl, Effect, Failure, Input, Interrupt, Outcome, Planner,
     Presented, RetireResult, State, Window,
 };
-use forerun_types::{ActionKey, ActionKind, Digest, Hasher, PrefixId, Role, StepIndex, Time};
+use forerun_types::{
+    ActionKey, ActionKind, Digest, ExecutionId, Hasher, PrefixId, Role, StepIndex, Time,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -107,6 +109,8 @@ pub(crate) struct World {
     pub(crate) target: Box<dyn Fn(Asked) -> Answer>,
     pub(crate) approximation: Box<dyn Fn(Asked) -> Answer>,
     pub(crate) execute: Box<dyn Fn(Running) -> (u64, Outcome)>,
+    /// Whether an execution is parked, and has still all to do when it is released.
+    pub(crate) parks: Box<dyn Fn(Running) -> bool>,
     pub(crate) retire: Box<dyn Fn(u64) -> (u64, RetireResult)>,
     /// Undoing: how many steps of those that were wanted stay.
     pub(crate) undo: Box<dyn Fn(u64) -> (u64, u32)>,
@@ -124,6 +128,7 @@ impl World {
                 (a, Ok(vec![guess(seed, accuracy, &asked.prefix)]))
             }),
             execute: Box::new(move |running| (e, outcome(&running.prefix, &running.action))),
+            parks: Box::new(|_| false),
             retire: Box::new(|_| (0, RetireResult::Done)),
             undo: Box::new(|_| (0, 0)),
             user: Box::new(|_| None),
@@ -171,6 +176,7 @@ pub(crate) struct Sim {
     queue: BTreeMap<(u64, u8, u64), Event>,
     sequence: u64,
     counts: BTreeMap<String, u64>,
+    parked: BTreeMap<ExecutionId, (u64, Outcome)>,
     pub(crate) log: Vec<(u64, Effect)>,
     /// What the planner was told and said, for a replay.
     pub(crate) tape: Vec<(Time, Result<Input, Interrupt>, Vec<Effect>)>,
@@ -188,6 +194,7 @@ impl Sim {
             queue: BTreeMap::new(),
             sequence: 0,
             counts: BTreeMap::new(),
+            parked: BTreeMap::new(),
             log: Vec::new(),
             tape: Vec::new(),
             refusals: 0,
@@ -374,6 +381,17 @@ impl Sim {
                 };
                 let (after, outcome) = (self.world.execute)(running);
                 let execution = *execution;
+                if (self.world.parks)(running) {
+                    self.parked.insert(execution, (after, outcome));
+                    self.at(self.now + after, Input::Parked { execution });
+                } else {
+                    self.at(self.now + after, Input::Executed { execution, outcome });
+                }
+            }
+            Effect::Release { execution } => {
+                let execution = *execution;
+                let parked = self.parked.remove(&execution);
+                let (after, outcome) = parked.expect("it is parked");
                 self.at(self.now + after, Input::Executed { execution, outcome });
             }
             Effect::Retire { node, .. } => {

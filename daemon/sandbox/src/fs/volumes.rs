@@ -7,6 +7,8 @@ use super::{TMP, WORKSPACE};
 use forerun_snapshot::{Branch, FsError, Inode, Layout, Located, NodeKind};
 use forerun_types::{DirectoryRules, PathPattern, PathRules, Touch, TouchDenied, fold};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Nodes that are looked at when a directory is moved under rules that depend on names;
 /// stops a move from taking minutes. A larger directory is not moved.
@@ -47,6 +49,10 @@ pub(crate) struct Volumes {
     names_matter: bool,
     /// The first touch that was refused.
     pub(crate) denied: Option<TouchDenied>,
+    /// Whether a rule says what is sensitive.
+    watches: bool,
+    /// Whether something sensitive was read.
+    pub(crate) read_sensitive: Arc<AtomicBool>,
     /// Counts what can have changed a file's content.
     pub(crate) writes: u64,
     /// Where streams read ahead into.
@@ -76,9 +82,11 @@ impl Volumes {
                 .rules
                 .iter()
                 .any(|rule| depends_on_names(&rule.pattern)),
+            watches: rules.know_sensitive(),
             rules,
             directories: Directories::default(),
             denied: None,
+            read_sensitive: Arc::default(),
             writes: 0,
             ahead: Vec::new(),
         }
@@ -138,6 +146,17 @@ impl Volumes {
         entry: &Entry,
     ) -> Result<(), FsFailure> {
         let name = entry.name.as_str();
+        let watches = self.watches;
+        let known = self.directory(mount, entry.directory)?;
+        if watches && touch == Touch::Read {
+            let path = match known.rules.known(Touch::Sensitive, &fold(name)) {
+                Some(false) => None,
+                _ => Some(format!("{}/{name}", known.path)),
+            };
+            if let Some(path) = path {
+                self.watch(&path);
+            }
+        }
         let known = self.directory(mount, entry.directory)?;
         let fits = known.path.len() + 1 + name.len() <= PATH_BYTES_MAX;
         if fits && known.rules.allow(touch, &fold(name)) {
@@ -177,7 +196,12 @@ impl Volumes {
         node: Inode,
     ) -> Result<(), FsFailure> {
         match self.path_of(mount, node) {
-            Ok(path) => self.decide(touch, &path),
+            Ok(path) => {
+                if self.watches && touch == Touch::Read {
+                    self.watch(&path);
+                }
+                self.decide(touch, &path)
+            }
             // A node without a name can only be reached by who has it open.
             Err(FsError::NotFound) => Ok(()),
             Err(error) => Err(error.into()),
@@ -236,6 +260,17 @@ impl Volumes {
         match self.branch(mount).path_of(node)? {
             path if path.is_empty() => Ok(root.to_owned()),
             path => Ok(format!("{root}/{path}")),
+        }
+    }
+
+    /// Notes whether it is sensitive to read a path.
+    fn watch(&self, path: &str) {
+        if self
+            .rules
+            .decide(Touch::Sensitive, path, &fold(path))
+            .is_ok()
+        {
+            self.read_sensitive.store(true, Ordering::Relaxed);
         }
     }
 

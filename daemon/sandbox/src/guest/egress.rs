@@ -1,33 +1,60 @@
-//! `wasi:http`: linked, so that a guest that imports it starts, and denied. A guest can build
-//! requests; each gets `HTTP-request-denied` for its response, and nothing ever leaves.
+//! `wasi:http`: a guest builds requests; whoever started the action answers them, or nobody
+//! does, and they are denied. Nothing here opens a connection.
 //!
-//! The types are wasmtime-wasi-http's, built without anything that sends.
+//! A request is handed over whole, once its body is finished, because who decides about it
+//! wants to see all of it. The guest gets a future; when it waits for that it is parked: it
+//! takes a place and its memory, and its wall time stands still (see [`Waits`]). A guest that
+//! drops the future, or ends, takes back what was not sent yet.
 
-use http::{Request, Response};
+use crate::run::{EgressAnswer, EgressRefusal, Outgoing};
+use crate::time::Waits;
+use forerun_types::{HttpRequest, HttpResponse};
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
+    WasiHttpHooks,
 };
+use wasmtime_wasi_io::bytes::Bytes;
 
 /// Bytes of the headers of one request, as they are held; with the limit on handles it
 /// stops a guest from using up the host's memory with headers that it never sends.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 /// Bytes that one write to a body may hold; the same for bodies.
 const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the body of one request, which is held whole while it waits for its verdict.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// Requests that one action may make; stops one that sends for ever.
+const REQUESTS_MAX: u32 = 64;
 
 /// The requests of one instance.
 pub(crate) struct Egress {
     context: WasiHttpCtx,
-    hooks: Denying,
+    hooks: Asking,
 }
 
 impl Egress {
-    pub(crate) fn new() -> Egress {
+    /// `outgoing` is where requests go; without it they are denied.
+    pub(crate) fn new(
+        outgoing: Option<mpsc::UnboundedSender<Outgoing>>,
+        waits: Waits,
+        read_sensitive: Arc<AtomicBool>,
+    ) -> Egress {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(HEADER_BYTES_MAX);
         Egress {
             context,
-            hooks: Denying,
+            hooks: Asking {
+                outgoing,
+                waits,
+                read_sensitive,
+                made: 0,
+                refused: Arc::default(),
+            },
         }
     }
 
@@ -38,25 +65,146 @@ impl Egress {
             ctx: &mut self.context,
         }
     }
+
+    /// What became of the first request that has no response.
+    pub(crate) fn refused(&self) -> Option<Unanswered> {
+        let refused = self.hooks.refused.lock();
+        refused.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
-/// Sends nothing.
-struct Denying;
+/// Asks for each request.
+struct Asking {
+    outgoing: Option<mpsc::UnboundedSender<Outgoing>>,
+    waits: Waits,
+    read_sensitive: Arc<AtomicBool>,
+    made: u32,
+    refused: Arc<Mutex<Option<Unanswered>>>,
+}
+
+/// Why a request has no response.
+#[derive(Clone)]
+pub(crate) struct Unanswered {
+    pub(crate) why: EgressRefusal,
+    pub(crate) reason: String,
+}
 
 /// When a request, or a response, is over.
 type Over = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Answered = Result<(Response<WasiBody>, Over), Error>;
 
-impl WasiHttpHooks for Denying {
+impl WasiHttpHooks for Asking {
     fn send_request(
         &mut self,
-        _: Request<WasiBody>,
+        request: Request<WasiBody>,
         _: Option<RequestOptions>,
         _: Over,
-    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Over), Error>> + Send> {
-        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    ) -> Box<dyn Future<Output = Answered> + Send> {
+        let number = self.made;
+        self.made += 1;
+        let Some(outgoing) = self.outgoing.clone().filter(|_| number < REQUESTS_MAX) else {
+            return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
+        };
+        let (waits, refused) = (self.waits.clone(), Arc::clone(&self.refused));
+        let read_sensitive = Arc::clone(&self.read_sensitive);
+        Box::new(async move {
+            let request = whole(request).await?;
+            let (answer, answered) = oneshot::channel();
+            let asked = Outgoing {
+                number,
+                request,
+                read_sensitive: read_sensitive.load(Ordering::Relaxed),
+                answer,
+            };
+            let waiting = waits.begin();
+            // Who asked for the action and went away stops the sandbox, too.
+            outgoing.send(asked).map_err(|_| Error::HttpRequestDenied)?;
+            let answered = answered.await.map_err(|_| Error::HttpRequestDenied)?;
+            drop(waiting);
+            match answered {
+                EgressAnswer::Response(response) => Ok((respond(response)?, over())),
+                EgressAnswer::Refused { why, reason } => {
+                    let mut first = refused.lock().unwrap_or_else(PoisonError::into_inner);
+                    first.get_or_insert_with(|| Unanswered {
+                        why,
+                        reason: reason.clone(),
+                    });
+                    Err(error(why, reason))
+                }
+            }
+        })
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK_BYTES_MAX
+    }
+}
+
+fn over() -> Over {
+    Box::new(std::future::ready(Ok(())))
+}
+
+/// Waits for the end of a request's body.
+async fn whole(request: Request<WasiBody>) -> Result<HttpRequest, Error> {
+    let (head, mut body) = request.into_parts();
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers are not passed on: few servers read them.
+        if let Ok(data) = frame?.into_data() {
+            if bytes.len() + data.len() > BODY_BYTES_MAX {
+                return Err(Error::HttpRequestBodySize(Some(BODY_BYTES_MAX as u64)));
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+    let mut headers = Vec::new();
+    for (name, value) in &head.headers {
+        // The host says whom it talks to, and how long a body is.
+        if *name == http::header::HOST || *name == http::header::CONTENT_LENGTH {
+            continue;
+        }
+        let value = value.to_str().map_err(|_| Error::HttpRequestUriInvalid)?;
+        headers.push((name.as_str().to_owned(), value.to_owned()));
+    }
+    Ok(HttpRequest {
+        method: head.method.as_str().to_owned(),
+        url: head.uri.to_string(),
+        headers,
+        body: bytes,
+    })
+}
+
+/// The response as a guest reads it.
+fn respond(response: HttpResponse) -> Result<Response<WasiBody>, Error> {
+    let body = Full::new(Bytes::from(response.body));
+    let body = body.map_err(|never| match never {}).boxed_unsync();
+    let mut built = Response::new(body);
+    *built.status_mut() = http::StatusCode::from_u16(response.status)
+        .map_err(|error| Error::InternalError(Some(error.to_string())))?;
+    for (name, value) in response.headers {
+        let name = HeaderName::try_from(name);
+        let value = HeaderValue::try_from(value);
+        if let (Ok(name), Ok(value)) = (name, value)
+            && !DEFAULT_FORBIDDEN_HEADERS.contains(&name)
+        {
+            built.headers_mut().append(name, value);
+        }
+    }
+    Ok(built)
+}
+
+/// What the guest is told; the reason in words is the observation's.
+fn error(why: EgressRefusal, reason: String) -> Error {
+    match why {
+        EgressRefusal::Denied => Error::HttpRequestDenied,
+        EgressRefusal::Address => Error::DestinationIpProhibited,
+        EgressRefusal::Unknown => Error::DnsError {
+            rcode: None,
+            info_code: None,
+        },
+        EgressRefusal::Unreachable => Error::ConnectionRefused,
+        EgressRefusal::Late => Error::HttpResponseTimeout,
+        EgressRefusal::TooLarge => Error::HttpResponseBodySize(None),
+        EgressRefusal::Failed => Error::InternalError(Some(reason)),
     }
 }

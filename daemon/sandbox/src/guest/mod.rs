@@ -16,12 +16,17 @@ pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::fs::{self, HasFs, SharedVolumes, View, Volumes, WORKSPACE};
+use crate::run::Outgoing;
+use crate::time::Waits;
 use clock::{Clock, ClockView, HasClock};
 use egress::Egress;
+pub(crate) use egress::Unanswered;
 use forerun_types::Limits;
 use limits::MemoryLimiter;
 use process::{HasProcess, Process, ProcessView};
 use random::{HasRandom, Random};
+use std::sync::Arc;
+use tokio::sync::mpsc;
 use wasmtime::Engine;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtx, WasiCliCtxView};
@@ -46,7 +51,8 @@ pub(crate) struct State {
     random: Random,
     cli: WasiCliCtx,
     sockets: WasiSocketsCtx,
-    egress: Egress,
+    pub(crate) egress: Egress,
+    pub(crate) waits: Waits,
     pub(crate) process: Process,
     /// Where the workspace is found, by each of these names.
     mounts: Vec<String>,
@@ -62,6 +68,8 @@ pub(crate) struct Grant<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) clock_ns: u64,
     pub(crate) seed: [u8; 32],
+    /// Where requests to the world go; without it they are denied.
+    pub(crate) outgoing: Option<mpsc::UnboundedSender<Outgoing>>,
 }
 
 impl<'a> Grant<'a> {
@@ -74,6 +82,7 @@ impl<'a> Grant<'a> {
             limits,
             clock_ns: 0,
             seed: [0; 32],
+            outgoing: None,
         }
     }
 }
@@ -82,6 +91,10 @@ impl State {
     pub(crate) fn new(grant: Grant<'_>) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(grant.limits.handles as usize);
+        let waits = Waits::default();
+        let volumes = grant.volumes.as_ref();
+        let read_sensitive = volumes.map(|volumes| Arc::clone(&volumes.read_sensitive));
+        let read_sensitive = read_sensitive.unwrap_or_default();
         State {
             table,
             memory: MemoryLimiter::new(grant.limits.memory_bytes),
@@ -90,7 +103,8 @@ impl State {
             random: Random::new(&grant.seed),
             cli: WasiCliCtx::default(),
             sockets: WasiSocketsCtx::default(),
-            egress: Egress::new(),
+            egress: Egress::new(grant.outgoing, waits.clone(), read_sensitive),
+            waits,
             process: grant.process,
             mounts: grant.mounts,
         }

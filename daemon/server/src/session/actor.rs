@@ -10,6 +10,7 @@ use super::backtrack::{Backtracking, Verified};
 use super::caller::Caller;
 use super::foresee::Foresight;
 use super::log::Log;
+use super::outgoing::{Parked, Undecided};
 use super::summary::Summary;
 use super::trajectory::{Prefixes, Tree};
 use super::{
@@ -17,6 +18,7 @@ use super::{
     StreamId, UserInterrupt, View, Welcome,
 };
 use crate::client_tools::Registration;
+use crate::egress::Egress;
 use crate::foresight;
 use crate::session::Deadlines;
 use forerun_journal::{CommitMode, SessionRecord};
@@ -30,9 +32,10 @@ use forerun_types::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -48,6 +51,10 @@ pub(crate) struct Context {
     pub(crate) policy: PolicySet,
     pub(crate) deadlines: Deadlines,
     pub(crate) limits: Limits,
+    /// Sends what policy lets out.
+    pub(crate) egress: Arc<Egress>,
+    /// Places for what is parked ahead of its verdict, of all sessions.
+    pub(crate) parking: Arc<Semaphore>,
     /// Who executes the tools that no sandbox does.
     pub(crate) clients: BTreeMap<String, Arc<Registration>>,
     /// What is known of the workspace, for a session that predicts.
@@ -92,6 +99,14 @@ pub(super) struct Actor {
     pub(super) question: Option<(ExecutionId, StepIndex)>,
     /// What the planner is to be told in this turn.
     pub(super) inputs: VecDeque<Input>,
+    /// Verified requests that policy has not decided.
+    pub(super) undecided: Undecided,
+    /// Requests of this turn, sent once its events are written.
+    pub(super) sending: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Bytes of all requests that were sent.
+    pub(super) bytes_out: u64,
+    /// Whether something sensitive was read on the way to the head, or ever before.
+    pub(super) head_sensitive: bool,
     /// Why calls of this turn failed, in the words of their agents.
     pub(super) failures: BTreeMap<CallId, String>,
     /// Events of this turn, not written yet.
@@ -144,6 +159,12 @@ pub(super) struct Running {
     pub(super) task: Option<AbortHandle>,
     /// How long a client took.
     pub(super) elapsed: Duration,
+    /// What waits for its release.
+    pub(super) parked: Vec<Parked>,
+    /// Counts it among what is parked ahead of a verdict.
+    pub(super) parking: Option<OwnedSemaphorePermit>,
+    /// Whether it may reach beyond its snapshot.
+    pub(super) released: bool,
 }
 
 /// Starts the session's task. It ends with its plan; `on_end` runs then.
@@ -180,6 +201,10 @@ pub(crate) fn spawn(
         approvals: Approvals::default(),
         question: None,
         inputs: VecDeque::new(),
+        undecided: Undecided::new(),
+        sending: Vec::new(),
+        bytes_out: 0,
+        head_sensitive: false,
         failures: BTreeMap::new(),
         unwritten: Vec::new(),
         retirements: Vec::new(),
@@ -283,6 +308,9 @@ impl Actor {
             Message::Detached(stream) => self.detached(stream),
             Message::FromAgent(stream, call, said) => self.hear(stream, call, said),
             Message::Executed(execution, done) => self.executed(execution, *done),
+            Message::WantsOut(execution, outgoing) => self.wants_out(execution, *outgoing),
+            Message::Sent(sent) => self.sent(*sent),
+            Message::ParkedTooLong(execution) => self.parked_too_long(execution),
             Message::ClientAnswered(execution, answer, elapsed) => {
                 self.client_answered(execution, answer, elapsed);
             }
@@ -336,6 +364,9 @@ impl Actor {
                 self.summary.add(event);
             }
             self.caller.hear(&written);
+        }
+        for sending in self.sending.drain(..) {
+            tokio::spawn(sending);
         }
         for retiring in std::mem::take(&mut self.retirements) {
             // Once the session is over, nothing of it may reach the workspace any more.

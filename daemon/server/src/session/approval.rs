@@ -7,10 +7,12 @@
 
 use super::actor::{Actor, Retiring};
 use super::execute::Launch;
+use super::outgoing::AskedFor;
 use super::retire::REFUSED_COMMIT_HINT;
 use super::{InterruptError, Phase};
 use forerun_planner::{Input, RetireResult};
 use forerun_policy::Decision;
+use forerun_sandbox::EgressRefusal;
 use forerun_types::{
     ApprovalEnd, ApprovalId, EventKind, ExecutionId, NodeId, Observation, ObservationStatus,
     StepIndex, Time,
@@ -43,6 +45,7 @@ struct Open {
 /// What a question is about.
 pub(super) enum Subject {
     Call(Box<Launch>),
+    Request(Box<AskedFor>),
     Commit { node: NodeId, step: StepIndex },
 }
 
@@ -50,6 +53,7 @@ impl Subject {
     fn step(&self) -> StepIndex {
         match self {
             Subject::Call(launch) => launch.step,
+            Subject::Request(asked) => asked.step,
             Subject::Commit { step, .. } => *step,
         }
     }
@@ -57,6 +61,7 @@ impl Subject {
     fn node(&self) -> NodeId {
         match self {
             Subject::Call(launch) => launch.node,
+            Subject::Request(asked) => asked.node,
             Subject::Commit { node, .. } => *node,
         }
     }
@@ -65,6 +70,7 @@ impl Subject {
     fn kind(&self) -> &str {
         match self {
             Subject::Call(launch) => &launch.action.tool,
+            Subject::Request(asked) => &asked.kind,
             // No tool has this name: it has a blank.
             Subject::Commit { .. } => "a commit",
         }
@@ -72,6 +78,11 @@ impl Subject {
 }
 
 impl Approvals {
+    /// Whether a question is open.
+    pub(super) fn is_asking(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// When the open question is refused by itself.
     pub(super) fn next_timeout(&self) -> Option<Time> {
         self.open.as_ref()?.until
@@ -152,6 +163,7 @@ impl Actor {
     pub(super) fn withdraw_approval_of(&mut self, execution: ExecutionId) {
         let stopped = |open: &mut Open| match &open.subject {
             Subject::Call(launch) => launch.execution == execution,
+            Subject::Request(asked) => asked.execution == execution,
             Subject::Commit { .. } => false,
         };
         if let Some(open) = self.approvals.open.take_if(stopped) {
@@ -185,6 +197,16 @@ impl Actor {
             ApprovalEnd::Allowed | ApprovalEnd::AllowedForSession => {
                 return match open.subject {
                     Subject::Call(launch) => self.start(*launch),
+                    Subject::Request(asked) => {
+                        let AskedFor {
+                            execution,
+                            outgoing,
+                            target,
+                            ..
+                        } = *asked;
+                        self.send_out(execution, outgoing, target);
+                        self.decide_requests();
+                    }
                     Subject::Commit { node, step } => self.retirements.push(Retiring {
                         node,
                         step,
@@ -202,6 +224,16 @@ impl Actor {
                 let text = format!("user_refused: {refused}. Do not retry this action.");
                 let observation = Observation::new(ObservationStatus::Denied, text);
                 self.complete_without_sandbox(launch.execution, observation);
+            }
+            Subject::Request(asked) => {
+                let reason = format!("user_refused: {refused}. Do not retry this request.");
+                self.refuse(
+                    asked.execution,
+                    asked.outgoing,
+                    EgressRefusal::Denied,
+                    reason,
+                );
+                self.decide_requests();
             }
             Subject::Commit { node, .. } => self.plan(Input::Retired {
                 node,

@@ -90,6 +90,7 @@ impl Actor {
                     speculative,
                 });
             }
+            Effect::Release { execution } => self.released(execution),
             Effect::StopExecution { execution } => self.stop_execution(execution),
             Effect::ExecutionEnded {
                 execution,

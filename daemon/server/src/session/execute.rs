@@ -9,7 +9,7 @@ use super::Message;
 use super::actor::{Actor, Running};
 use super::approval::Subject;
 use super::trajectory::NodeResult;
-use crate::client_tools::{ClientCall, Registration};
+use crate::client_tools::ClientCall;
 use forerun_journal::CommitMode;
 use forerun_planner::{Input, Outcome};
 use forerun_policy::{CallRequest, Counters, Decision, Outcome as PolicyOutcome};
@@ -20,6 +20,7 @@ use forerun_types::{
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// How long what a client's tool answered ahead of its verdict counts. Nobody knows what it
 /// looked at, so it can not be told whether that has changed; after this it is asked again.
@@ -57,6 +58,9 @@ impl Actor {
                 speculative,
                 task: None,
                 elapsed: Duration::ZERO,
+                parked: Vec::new(),
+                parking: None,
+                released: false,
             },
         );
         self.event(EventKind::ExecutionStarted {
@@ -145,27 +149,38 @@ impl Actor {
                 calls: launch.step.0.into(),
                 bytes_written: self.written_below(launch.parent),
                 commits: self.summary.committed.into(),
+                bytes_out: self.bytes_out,
             },
         })
     }
 
     /// Bytes that were written on the way to a child of `parent`.
-    fn written_below(&self, parent: Option<NodeId>) -> u64 {
+    pub(super) fn written_below(&self, parent: Option<NodeId>) -> u64 {
         let parent = parent.and_then(|parent| self.tree.get(parent)?.result.as_ref());
         parent.map_or(self.head_written, |result| result.written)
+    }
+
+    /// Whether something sensitive was read on the way to a child of `parent`.
+    pub(super) fn sensitive_below(&self, parent: Option<NodeId>) -> bool {
+        let parent = parent.and_then(|parent| self.tree.get(parent)?.result.as_ref());
+        self.head_sensitive || parent.is_some_and(|result| result.sensitive)
     }
 
     /// Starts what policy, or the owner, has allowed.
     pub(super) fn start(&mut self, launch: Launch) {
         match self.context.clients.get(&launch.action.tool) {
-            Some(client) => self.ask_client(&Arc::clone(client), launch),
+            Some(_) if launch.speculative => self.ask_client(launch),
+            Some(_) => self.hold_client(launch),
             None => self.start_sandbox(launch),
         }
     }
 
     /// Has a client execute its tool. What it does is done: nothing holds it up or takes it
     /// back, which is why policy says when it may be asked.
-    fn ask_client(&mut self, client: &Arc<Registration>, launch: Launch) {
+    pub(super) fn ask_client(&mut self, launch: Launch) {
+        let Some(client) = self.context.clients.get(&launch.action.tool) else {
+            return;
+        };
         let execution = launch.execution;
         let call = ClientCall {
             session: self.record.id.clone(),
@@ -236,10 +251,23 @@ impl Actor {
         if let Some(running) = self.executions.get_mut(&execution) {
             running.base = Some(parent);
         }
-        let sandbox = self.context.sandboxes.run(run);
+        let (outgoing, mut wants) = mpsc::unbounded_channel();
+        let mut sandbox = self.context.sandboxes.run_with(run, Some(outgoing));
         let messages = self.messages.clone();
         let task = tokio::spawn(async move {
-            let done = Box::new(sandbox.await);
+            let done = loop {
+                tokio::select! {
+                    biased;
+                    Some(outgoing) = wants.recv() => {
+                        let wants = Message::WantsOut(execution, Box::new(outgoing));
+                        match messages.upgrade() {
+                            Some(messages) => drop(messages.send(wants).await),
+                            None => return,
+                        }
+                    }
+                    done = &mut sandbox => break Box::new(done),
+                }
+            };
             if let Some(messages) = messages.upgrade() {
                 let _ = messages.send(Message::Executed(execution, done)).await;
             }
@@ -355,6 +383,8 @@ impl Actor {
         let next = self.prefixes.below(node.prefix, node.step, entry);
         let sandboxed = done.is_some();
         let fresh = running.speculative && self.context.clients.contains_key(&action.tool);
+        let sensitive = done.as_ref().is_some_and(|done| done.read_sensitive)
+            || self.sensitive_below(running.parent);
         let (snapshot, changes, delta, elapsed_us) = match done {
             Some(done) => (
                 done.snapshot,
@@ -400,6 +430,7 @@ impl Actor {
             delta,
             changed,
             written,
+            sensitive,
             next,
             fresh_until: fresh.then(|| self.now() + CLIENT_RESULT_FRESH),
         };

@@ -21,6 +21,7 @@ mod effects;
 mod execute;
 mod foresee;
 mod log;
+mod outgoing;
 mod retire;
 mod settle;
 mod suggest;
@@ -31,12 +32,13 @@ pub(crate) use actor::{Context, SessionSettings, millis, spawn};
 pub(crate) use agents::{AGENT_QUEUE_MAX, Attach, Deadlines, StreamId, ToAgent};
 pub(crate) use caller::{ActError, ActRequest, PredictRequest};
 pub(crate) use log::Log;
+pub(crate) use outgoing::{PARKED_MAX, Sent};
 pub(crate) use settle::Settler;
 pub(crate) use summary::{PendingApproval, Phase, RoleSummary, Summary};
 
 use forerun_planner::{Failure, Refusal, Seen};
 use forerun_policy::Decision;
-use forerun_sandbox::{Done, Toolbox};
+use forerun_sandbox::{Done, Outgoing, Toolbox};
 use forerun_snapshot::FileDiff;
 use forerun_types::{
     Action, ApprovalId, CallId, CommitId, ExecutionId, NodeId, Observation, PathChange, Role,
@@ -61,6 +63,12 @@ pub(crate) enum Message {
     Executed(ExecutionId, Box<Done>),
     /// A client executed its tool, or there is no answer and this is why.
     ClientAnswered(ExecutionId, Result<Observation, String>, Duration),
+    /// An action wants to send a request.
+    WantsOut(ExecutionId, Box<Outgoing>),
+    /// A request was answered, or was not.
+    Sent(Box<Sent>),
+    /// An execution is parked for as long as one may be.
+    ParkedTooLong(ExecutionId),
     /// A step was committed or journaled, or could not be.
     Retired(NodeId, StepIndex, Retirement),
     /// A commit was taken back.

@@ -118,6 +118,7 @@ impl Actor {
             self.context.sandboxes.drop_snapshot(old);
             self.head_prefix = result.next;
             self.head_written = result.written;
+            self.head_sensitive |= result.sensitive;
         }
     }
 

@@ -118,6 +118,8 @@ pub(crate) struct NodeResult {
     pub(crate) changed: Vec<PathChange>,
     /// Bytes that were written on the way to it, its own included.
     pub(crate) written: u64,
+    /// Whether something sensitive was read on the way to it.
+    pub(crate) sensitive: bool,
     /// The prefix below it.
     pub(crate) next: PrefixId,
     /// Until when it may be used without executing it again; none is for ever.

@@ -56,6 +56,17 @@ class ApprovalEnd(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class EffectEnd(StrEnum):
+    """What became of something that an action does beyond the workspace."""
+
+    ANSWERED = "answered"
+    REPLAYED = "replayed"
+    """It was sent when the action ran before, and the answer of then was used."""
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    """It was sent, or may have been, and there is no answer. It is not sent again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """What every event has."""
@@ -365,6 +376,40 @@ class ApprovalEnded(Event):
     approval: str
     end: ApprovalEnd
     reason: str
+
+
+@dataclass(frozen=True)
+class EffectHeld(Event):
+    """An action wants to send something; it waits until its step is decided and reviewed."""
+
+    step: int
+    node: str
+    effect: int
+    """Which of the action's effects it is, from 0."""
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class EffectSent(Event):
+    """It is being sent."""
+
+    step: int
+    node: str
+    effect: int
+    what: str
+
+
+@dataclass(frozen=True)
+class EffectEnded(Event):
+    """What became of it. Without an `EffectSent` before, nothing was sent."""
+
+    step: int
+    node: str
+    effect: int
+    what: str
+    end: EffectEnd
+    detail: str
 
 
 @dataclass(frozen=True)

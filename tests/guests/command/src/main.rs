@@ -30,6 +30,7 @@ fn main() -> io::Result<()> {
                 fs::write(path, text)?;
             }
             "remove" => fs::remove_file(of)?,
+            "post" => println!("{}", post(of)?),
             "echo" => {
                 // As it comes, so that the other side need not end its input first.
                 let mut piece = [0; 64];
@@ -60,4 +61,34 @@ fn main() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Sends an empty POST; the status of the response.
+#[cfg(target_arch = "wasm32")]
+fn post(url: &str) -> io::Result<u16> {
+    use wasip2::http::outgoing_handler;
+    use wasip2::http::types::{Fields, Method, OutgoingRequest, Scheme};
+    let failed = |what: String| io::Error::other(format!("POST {url}: {what}"));
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let request = OutgoingRequest::new(Fields::new());
+    let set = request
+        .set_method(&Method::Post)
+        .and_then(|()| request.set_scheme(Some(&Scheme::Http)))
+        .and_then(|()| request.set_authority(Some(authority)))
+        .and_then(|()| request.set_path_with_query(Some(path)));
+    set.map_err(|()| failed("it is not valid".into()))?;
+    let future = outgoing_handler::handle(request, None);
+    let future = future.map_err(|code| failed(code.to_string()))?;
+    future.subscribe().block();
+    match future.get() {
+        Some(Ok(Ok(response))) => Ok(response.status()),
+        Some(Ok(Err(code))) => Err(failed(code.to_string())),
+        Some(Err(())) | None => Err(failed("there is no response".into())),
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn post(_: &str) -> io::Result<u16> {
+    Err(io::Error::other("only in a sandbox"))
 }
