@@ -637,3 +637,27 @@ async fn a_kill_before_the_verdict_sends_nothing_and_one_after_it_never_twice() 
     assert!(shown.contains("nobody knows what became of it"), "{shown}");
     assert_eq!(server.lines(), ["POST /hang"]);
 }
+
+#[tokio::test]
+async fn going_back_before_what_was_sent_has_to_be_meant() {
+    let server = Server::start().await;
+    let home = server.home("");
+    let session = loop_of_ones_own(&home, "workspace-write").await;
+    act(&session, write("a.txt")).await;
+    act(&session, post(&server.url("/sent"))).await;
+    act(&session, write("b.txt")).await;
+    let id = session.id().to_string();
+    let back = ["backtrack", &id, "1", "--suggest", "another way"];
+    let refused = home.fail(75, &back);
+    assert!(
+        refused.contains("POST") && refused.contains("--keep-effects"),
+        "{refused}"
+    );
+    assert!(home.path("work/b.txt").exists());
+    home.succeed(&["backtrack", &id, "2", "--suggest", "only the file"]);
+    home.succeed(&[&back[..], &["--keep-effects"]].concat());
+    let again = act(&session, write("c.txt")).await;
+    assert_eq!(again.step.0, 1);
+    assert!(!home.path("work/b.txt").exists());
+    assert_eq!(server.lines(), ["POST /sent"]);
+}

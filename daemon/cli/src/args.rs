@@ -192,6 +192,9 @@ pub(crate) struct BacktrackArgs {
     /// Leave the step to the agents, and say this to them
     #[arg(long, value_name = "TEXT", conflicts_with = "tool")]
     pub(crate) suggest: Option<String>,
+    /// Go back although something was sent that can not be taken back
+    #[arg(long)]
+    pub(crate) keep_effects: bool,
     #[command(flatten)]
     pub(crate) seen: SeenArgs,
 }

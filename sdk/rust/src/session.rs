@@ -465,17 +465,42 @@ impl Session {
     /// is done, and events `undone` before it what was taken back and what was not.
     ///
     /// # Errors
-    /// If there is no such step yet, it is not what was `seen` any more, or the plan has
-    /// ended.
+    /// If there is no such step yet, it is not what was `seen` any more, the plan has ended,
+    /// or something was sent since that can not be taken back.
     pub async fn backtrack(
         &self,
         step: impl Into<StepIndex>,
         seen: Seen,
         anew: Anew,
     ) -> Result<u64> {
+        self.go_back(step.into(), seen, anew, false).await
+    }
+
+    /// The same, although something was sent since: that stays as it is.
+    ///
+    /// # Errors
+    /// If there is no such step yet, it is not what was `seen` any more, or the plan has
+    /// ended.
+    pub async fn backtrack_keeping_effects(
+        &self,
+        step: impl Into<StepIndex>,
+        seen: Seen,
+        anew: Anew,
+    ) -> Result<u64> {
+        self.go_back(step.into(), seen, anew, true).await
+    }
+
+    async fn go_back(
+        &self,
+        step: StepIndex,
+        seen: Seen,
+        anew: Anew,
+        keep_effects: bool,
+    ) -> Result<u64> {
         self.interrupt(Interrupt::Backtrack(wire::Backtrack {
-            step: step.into().0,
+            step: step.0,
             seen: seen.into(),
+            keep_effects,
             anew: Some(match anew {
                 Anew::Action(action) => wire::backtrack::Anew::Action(action.into()),
                 Anew::Suggestion(text) => wire::backtrack::Anew::Suggestion(text),

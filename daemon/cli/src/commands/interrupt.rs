@@ -87,7 +87,11 @@ async fn carry_out(global: &Global, command: Command) -> Result<(SessionId, u64)
                 (None, None) => return Err(no_interrupt()),
             };
             let step = StepIndex(args.step);
-            session.backtrack(step, seen_of(&args.seen), anew).await?
+            let seen = seen_of(&args.seen);
+            match args.keep_effects {
+                true => session.backtrack_keeping_effects(step, seen, anew).await?,
+                false => session.backtrack(step, seen, anew).await?,
+            }
         }
         Command::Stop { .. } => session.stop().await?,
         _ => return Err(no_interrupt()),

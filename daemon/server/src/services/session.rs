@@ -426,6 +426,7 @@ fn interrupt(wire: Option<Wire>) -> Result<UserInterrupt, ConversionError> {
             Wire::Backtrack(backtrack) => UserInterrupt::Backtrack {
                 step: StepIndex(backtrack.step),
                 seen: seen(backtrack.seen, "backtrack")?,
+                keep_effects: backtrack.keep_effects,
                 anew: match backtrack.anew {
                     Some(WireAnew::Suggestion(text)) => Anew::Suggestion(text),
                     Some(WireAnew::Action(action)) => {

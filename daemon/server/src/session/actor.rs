@@ -103,6 +103,8 @@ pub(super) struct Actor {
     pub(super) undecided: Undecided,
     /// Requests of this turn, sent once its events are written.
     pub(super) sending: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What was sent that can not be taken back, by step.
+    pub(super) effects: Vec<(StepIndex, String)>,
     /// Bytes of all requests that were sent.
     pub(super) bytes_out: u64,
     /// Whether something sensitive was read on the way to the head, or ever before.
@@ -203,6 +205,7 @@ pub(crate) fn spawn(
         inputs: VecDeque::new(),
         undecided: Undecided::new(),
         sending: Vec::new(),
+        effects: Vec::new(),
         bytes_out: 0,
         head_sensitive: false,
         failures: BTreeMap::new(),
@@ -610,7 +613,15 @@ impl Actor {
                 self.decide();
                 return Ok(());
             }
-            UserInterrupt::Backtrack { step, seen, anew } => {
+            UserInterrupt::Backtrack {
+                step,
+                seen,
+                anew,
+                keep_effects,
+            } => {
+                if !keep_effects {
+                    self.check_nothing_sent(*step)?;
+                }
                 self.withdraw_approval_of_commit();
                 self.backtrack(*step, *seen, anew)?;
                 self.decide();

@@ -78,6 +78,21 @@ impl Actor {
         self.go_back(to, seen, candidate)
     }
 
+    /// What was sent can not be taken back: who goes back before it has to say that they know.
+    pub(super) fn check_nothing_sent(&self, from: StepIndex) -> Result<(), InterruptError> {
+        match self.effects.iter().find(|(step, _)| *step >= from) {
+            None => Ok(()),
+            Some((step, what)) => Err(InterruptError::Refused {
+                reason: format!(
+                    "step {step} has done what can not be taken back: {what}; go back with \
+                     keep_effects (--keep-effects) if it is to stay"
+                ),
+                needed: "no effect at or after the step, or keep_effects",
+                changed: false,
+            }),
+        }
+    }
+
     fn go_back(
         &mut self,
         to: Backtracking,
@@ -133,6 +148,7 @@ impl Actor {
     pub(super) fn backtracked(&mut self, step: StepIndex, generation: u32) {
         self.event(EventKind::Backtracked { step, generation });
         self.prefixes.forget_suggestions_after(step);
+        self.effects.retain(|(of, _)| *of < step);
         self.answer = None;
         let wanted = self.backtracking.take().filter(|to| to.step == step);
         let Some(wanted) = wanted else { return };
@@ -241,6 +257,11 @@ impl Actor {
 
     /// A session that was stopped to be undone ends.
     fn end_undone(&mut self, ended: EventKind, refused: Option<String>) {
+        for (step, what) in std::mem::take(&mut self.effects) {
+            let reason = format!("it can not be taken back: {what}");
+            let what = format!("undoing what step {step} has sent");
+            self.event(EventKind::Refused { what, reason });
+        }
         self.event(ended);
         let outcome = match (self.record.commit, &refused) {
             (_, Some(_)) => None,

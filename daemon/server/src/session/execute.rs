@@ -9,8 +9,8 @@ use super::Message;
 use super::actor::{Actor, Running};
 use super::approval::Subject;
 use super::trajectory::NodeResult;
-use crate::client_tools::ClientCall;
-use forerun_journal::CommitMode;
+use crate::client_tools::{ClientCall, Registration};
+use forerun_journal::{CommitMode, EffectFate, EffectId, Journal};
 use forerun_planner::{Input, Outcome};
 use forerun_policy::{CallRequest, Counters, Decision, Outcome as PolicyOutcome};
 use forerun_sandbox::{Done, Run};
@@ -188,10 +188,29 @@ impl Actor {
             action: launch.action,
             speculative: launch.speculative,
         };
+        let hints = self.context.sandboxes.toolbox().get(&call.action.tool);
+        let harmless = hints.is_some_and(|tool| {
+            let hints = tool.annotations;
+            hints.read_only || hints.idempotent
+        });
+        let once = (!call.speculative && !harmless).then(|| {
+            self.effects.push((call.step, call.action.to_string()));
+            Once {
+                journal: self.context.log.journal().clone(),
+                id: EffectId {
+                    session: call.session.clone(),
+                    node: launch.node,
+                    effect: 0,
+                },
+            }
+        });
         let (client, messages) = (Arc::clone(client), self.messages.clone());
         let task = tokio::spawn(async move {
             let started = Instant::now();
-            let answer = client.call(call).await;
+            let answer = match once {
+                Some(once) => once.call(&client, call).await,
+                None => client.call(call).await,
+            };
             if let Some(messages) = messages.upgrade() {
                 let answered = Message::ClientAnswered(execution, answer, started.elapsed());
                 let _ = messages.send(answered).await;
@@ -455,6 +474,46 @@ impl Actor {
         if self.question.is_some_and(|(asked, _)| asked == execution) {
             self.question = None;
         }
+    }
+}
+
+/// A call of a client's tool that is not to be made twice.
+struct Once {
+    journal: Journal,
+    id: EffectId,
+}
+
+impl Once {
+    /// Calls, or finds what came of it when the step was executed before.
+    async fn call(self, client: &Registration, call: ClientCall) -> Result<Observation, String> {
+        let Once { journal, id } = self;
+        let (step, what) = (call.step, call.action.to_string());
+        let digest = call.action.key().0;
+        let (noting, effect) = (journal.clone(), id.clone());
+        let begin = move || noting.begin_effect(&effect, step, &digest, &what);
+        let fate = tokio::task::spawn_blocking(begin).await;
+        let fate = fate.map_err(|error| error.to_string())?;
+        match fate.map_err(|error| format!("it was not called: {error}"))? {
+            EffectFate::New => {}
+            EffectFate::Answered(answer) => {
+                return serde_json::from_slice(&answer).map_err(|error| error.to_string());
+            }
+            EffectFate::Unknown | EffectFate::Diverged => {
+                return Err(
+                    "effect_unknown: it was called before and nobody knows what became of it; it \
+                     is not called again"
+                        .to_owned(),
+                );
+            }
+        }
+        let observation = client.call(call).await?;
+        let kept = serde_json::to_vec(&observation).map_err(|error| error.to_string())?;
+        let end = move || journal.end_effect(&id, &kept);
+        let ended = tokio::task::spawn_blocking(end).await;
+        ended
+            .map_err(|error| error.to_string())?
+            .map_err(|error| format!("effect_unknown: its answer could not be kept: {error}"))?;
+        Ok(observation)
     }
 }
 

@@ -186,6 +186,8 @@ pub(crate) enum UserInterrupt {
         step: StepIndex,
         seen: Seen,
         anew: Anew,
+        /// Although something was sent that can not be taken back.
+        keep_effects: bool,
     },
     Retry,
     Pause,

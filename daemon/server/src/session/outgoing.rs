@@ -341,6 +341,7 @@ impl Actor {
             what: what.clone(),
         };
         if !request.is_safe() {
+            self.effects.push((step, what.clone()));
             let key = idempotency_key(&sending, node, effect);
             let named = |(name, _): &(String, String)| name == IDEMPOTENCY_KEY;
             if !request.headers.iter().any(named) {

@@ -451,13 +451,23 @@ class Session:
         """Say something to the agents: they are asked again with it, from the next step on."""
         return await self._interrupt(_Interrupt(suggest=_Interrupt.Suggest(text=text)))
 
-    async def backtrack(self, step: int, anew: Action | str, *, seen: str | None = None) -> int:
+    async def backtrack(
+        self,
+        step: int,
+        anew: Action | str,
+        *,
+        seen: str | None = None,
+        keep_effects: bool = False,
+    ) -> int:
         """Go back to a step: it and all after it are undone, and it is decided anew.
 
         By an action, or by the agents, who see a suggestion. The event `Backtracked` says when
-        it is done.
+        it is done. If something was sent since that can not be taken back, `keep_effects` says
+        that it is to stay.
         """
-        backtrack = _Interrupt.Backtrack(step=_step(step), seen=_seen(seen))
+        backtrack = _Interrupt.Backtrack(
+            step=_step(step), seen=_seen(seen), keep_effects=keep_effects
+        )
         if isinstance(anew, Action):
             backtrack.action.CopyFrom(to_wire(anew))
         else:

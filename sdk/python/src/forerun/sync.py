@@ -352,9 +352,18 @@ class Session:
         """Say something to the agents."""
         return self._loop.run(self._session.suggest(text))
 
-    def backtrack(self, step: int, anew: Action | str, *, seen: str | None = None) -> int:
+    def backtrack(
+        self,
+        step: int,
+        anew: Action | str,
+        *,
+        seen: str | None = None,
+        keep_effects: bool = False,
+    ) -> int:
         """Go back to a step."""
-        return self._loop.run(self._session.backtrack(step, anew, seen=seen))
+        return self._loop.run(
+            self._session.backtrack(step, anew, seen=seen, keep_effects=keep_effects)
+        )
 
     def retry(self) -> int:
         """Let a stalled session ask again."""
