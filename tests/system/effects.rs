@@ -636,6 +636,21 @@ async fn a_kill_before_the_verdict_sends_nothing_and_one_after_it_never_twice() 
     let shown = home.succeed(&["watch", &id]);
     assert!(shown.contains("nobody knows what became of it"), "{shown}");
     assert_eq!(server.lines(), ["POST /hang"]);
+
+    // A daemon that stops in good order says so as well.
+    let session = open(&home, &plan, &plan, Duration::ZERO).await;
+    let id = session.id().to_string();
+    home.wait_until("it is sent", || server.seen().len() == 2);
+    home.succeed(&["shutdown"]);
+    home.daemon().wait().expect("gone");
+    home.start_daemon();
+    let log = home.succeed(&["watch", &id, "--json"]);
+    assert_eq!(
+        ends(&crate::support::events(&log)),
+        [EffectEnd::Unknown],
+        "{log}"
+    );
+    assert_eq!(server.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -655,7 +670,10 @@ async fn going_back_before_what_was_sent_has_to_be_meant() {
     );
     assert!(home.path("work/b.txt").exists());
     home.succeed(&["backtrack", &id, "2", "--suggest", "only the file"]);
+    let went_back = |to: u32| move |kind: &EventKind| matches!(kind, EventKind::Backtracked { step, .. } if step.0 == to);
+    events_until(&session, View::Presented, went_back(2)).await;
     home.succeed(&[&back[..], &["--keep-effects"]].concat());
+    events_until(&session, View::Presented, went_back(1)).await;
     let again = act(&session, write("c.txt")).await;
     assert_eq!(again.step.0, 1);
     assert!(!home.path("work/b.txt").exists());

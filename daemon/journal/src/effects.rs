@@ -18,7 +18,7 @@ pub struct EffectId {
     pub session: SessionId,
     /// The action's node: run again, it is the same one.
     pub node: NodeId,
-    /// Which of the action's effects it is, from 0.
+    /// Which of the action's effects it is, from 0, of those that come here.
     pub effect: u32,
 }
 
@@ -85,6 +85,16 @@ impl Journal {
                 Some((_, None)) => return Ok(EffectFate::Unknown),
                 None => {}
             }
+            // Executed again, an action has to come by all that it sent before.
+            let before: u32 = savepoint
+                .prepare_cached("SELECT count(*) FROM effects WHERE session = ?1 AND node = ?2")
+                .and_then(|mut select| {
+                    select.query_row(params![number, id.node.0], |row| row.get(0))
+                })
+                .map_err(&failed)?;
+            if before != id.effect {
+                return Ok(EffectFate::Diverged);
+            }
             savepoint
                 .prepare_cached("INSERT INTO effects VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)")
                 .and_then(|mut insert| {
@@ -94,6 +104,25 @@ impl Journal {
                 })
                 .map_err(&failed)?;
             Ok(EffectFate::New)
+        })
+    }
+
+    /// Forgets an effect that was begun and certainly not sent. Blocks.
+    ///
+    /// # Errors
+    /// If there is no such session, or the journal can not be written.
+    pub fn cancel_effect(&self, id: &EffectId) -> Result<(), JournalError> {
+        let id = id.clone();
+        self.write(move |savepoint| {
+            let number = session_row(savepoint, &id.session)?.number;
+            savepoint
+                .prepare_cached(
+                    "DELETE FROM effects WHERE session = ?1 AND node = ?2 AND effect = ?3
+                     AND response IS NULL",
+                )
+                .and_then(|mut delete| delete.execute(params![number, id.node.0, id.effect]))
+                .map(drop)
+                .map_err(JournalError::database("forget an effect"))
         })
     }
 

@@ -36,6 +36,8 @@ pub struct ConnectRequest<'a> {
     pub path: &'a str,
     /// Bytes of the body.
     pub body_length: u64,
+    /// Bytes of the headers that the tool set.
+    pub headers_length: u64,
     /// Whether the user's configuration lists the host.
     pub listed: bool,
     /// Whether it may be asked ahead of the verdict, by the user's configuration.
@@ -62,6 +64,7 @@ impl PolicySet {
             ("path", text(path)),
             ("path_length", long(request.path.len() as u64)),
             ("body_length", long(request.body_length)),
+            ("headers_length", long(request.headers_length)),
             ("listed", flag(request.listed)),
             ("ahead", flag(request.ahead)),
             ("read_sensitive", flag(request.read_sensitive)),

@@ -286,6 +286,7 @@ impl Example {
             method,
             path,
             body_length: self.body,
+            headers_length: 0,
             listed: self.listed,
             ahead: self.ahead,
             read_sensitive: self.read_sensitive,

@@ -39,7 +39,8 @@ impl Waits {
         Waiting(self.clone())
     }
 
-    fn total(&self) -> Duration {
+    /// All of it so far, a wait that is under way included.
+    pub(crate) fn total(&self) -> Duration {
         let waited = self.locked();
         let now = waited.now.map(|(_, since)| since.elapsed());
         waited.total + now.unwrap_or_default()

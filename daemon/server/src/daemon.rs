@@ -23,8 +23,8 @@ use forerun_policy::{PolicyError, PolicySet};
 use forerun_proto::conversions::ConversionError;
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
 use forerun_snapshot::{IntentState, OpenOptions, Timestamp, Workspace};
-use forerun_types::{Digest, EffectEnd, EventKind, SessionId, Time, Undone};
-use std::collections::HashMap;
+use forerun_types::{Digest, EffectEnd, Event, EventKind, SessionId, Time, Undone};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -385,20 +385,7 @@ impl Daemon {
                 ));
             }
         }
-        for effect in self.log.journal().unanswered_effects(&record.id)? {
-            let detail = "the daemon stopped before it was answered".to_owned();
-            missing.push((
-                at,
-                EventKind::EffectEnded {
-                    step: effect.step,
-                    node: effect.node,
-                    effect: effect.effect,
-                    what: effect.what,
-                    end: EffectEnd::Unknown,
-                    detail,
-                },
-            ));
-        }
+        missing.extend(self.lost_effects(record, &events)?.map(|lost| (at, lost)));
         let reason = "the daemon stopped before the session ended".to_owned();
         missing.push((at, EventKind::Interrupted { reason }));
         self.log.append(&record.id, missing).await?;
@@ -406,6 +393,48 @@ impl Daemon {
             .journal()
             .set_state(&record.id, SessionState::Interrupted)?;
         Ok(())
+    }
+
+    /// What was being sent when the daemon stopped: nobody knows what became of it.
+    fn lost_effects(
+        &self,
+        record: &SessionRecord,
+        events: &[Event],
+    ) -> Result<impl Iterator<Item = EventKind>, ServeError> {
+        let mut lost = BTreeMap::new();
+        let mut requests = BTreeSet::new();
+        for event in events {
+            match &event.kind {
+                EventKind::EffectSent {
+                    step,
+                    node,
+                    effect,
+                    what,
+                } => {
+                    requests.insert(*node);
+                    lost.insert((*node, *effect), (*step, what.clone()));
+                }
+                EventKind::EffectEnded { node, effect, .. } => {
+                    lost.remove(&(*node, *effect));
+                }
+                _ => {}
+            }
+        }
+        // Calls of clients' tools have no such events.
+        for call in self.log.journal().unanswered_effects(&record.id)? {
+            if !requests.contains(&call.node) {
+                lost.insert((call.node, call.effect), (call.step, call.what));
+            }
+        }
+        let told = |((node, effect), (step, what))| EventKind::EffectEnded {
+            step,
+            node,
+            effect,
+            what,
+            end: EffectEnd::Unknown,
+            detail: "the daemon stopped before it was answered".to_owned(),
+        };
+        Ok(lost.into_iter().map(told))
     }
 
     /// Opens a workspace, and recovers it first if an earlier daemon left something.

@@ -169,6 +169,11 @@ fn an_effect_is_begun_once_and_its_answer_is_kept() {
         journal.end_effect(&effect(2), b"").is_err(),
         "it was not begun"
     );
+    assert_eq!(begin(3, &post), EffectFate::Diverged, "one is left out");
+    journal.cancel_effect(&effect(0)).unwrap();
+    journal.cancel_effect(&effect(1)).unwrap();
+    assert_eq!(begin(0, &post), EffectFate::Answered(b"created".to_vec()));
+    assert_eq!(begin(1, &other), EffectFate::New, "it was not sent");
     drop(journal);
     let journal = home.open();
     let unanswered = journal.unanswered_effects(&id(1)).unwrap();

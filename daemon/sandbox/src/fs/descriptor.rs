@@ -302,6 +302,7 @@ impl HostDescriptor for View<'_> {
             let old = View::entry(volumes, start, &old_path, ErrorCode::NotPermitted)?;
             let (node, kind) = old.node.ok_or(ErrorCode::NoEntry)?;
             let new = View::entry(volumes, target, &new_path, ErrorCode::Exist)?;
+            volumes.watch_entry(start.mount, &old)?;
             volumes.touch_entry(Touch::Delete, start.mount, &old)?;
             volumes.touch_entry(Touch::Write, target.mount, &new)?;
             if old.demands_directory && kind != NodeKind::Directory {

@@ -166,6 +166,17 @@ impl Volumes {
         self.decide(touch, &path)
     }
 
+    /// Notes whether a name in a directory is sensitive to read: it gets another one.
+    pub(crate) fn watch_entry(&mut self, mount: Mount, entry: &Entry) -> Result<(), FsFailure> {
+        let path = format!(
+            "{}/{}",
+            self.directory(mount, entry.directory)?.path,
+            entry.name
+        );
+        self.watch(&path);
+        Ok(())
+    }
+
     /// A directory's path and its rules.
     fn directory(&mut self, mount: Mount, directory: Inode) -> Result<&Known, FsFailure> {
         let layout = [self.workspace.layout(), self.tmp.layout()];
@@ -197,7 +208,7 @@ impl Volumes {
     ) -> Result<(), FsFailure> {
         match self.path_of(mount, node) {
             Ok(path) => {
-                if self.watches && touch == Touch::Read {
+                if touch == Touch::Read {
                     self.watch(&path);
                 }
                 self.decide(touch, &path)
@@ -223,12 +234,14 @@ impl Volumes {
             ))
         };
         let (from_path, to_path) = (path(from)?, path(to)?);
+        // Under another name it is as sensitive as it was.
+        self.watch(&from_path);
         self.decide(Touch::Delete, &from_path)?;
         self.decide(Touch::Write, &to_path)?;
         let Some((node, NodeKind::Directory)) = from.1.node else {
             return Ok(());
         };
-        if !self.names_matter {
+        if !self.names_matter && !self.watches {
             return Ok(());
         }
         let mut pending = vec![(node, String::new())];
@@ -240,6 +253,7 @@ impl Volumes {
                     return Err(ErrorCode::NotPermitted.into());
                 }
                 let relative = format!("{below}/{}", child.name);
+                self.watch(&format!("{from_path}{relative}"));
                 self.decide(Touch::Delete, &format!("{from_path}{relative}"))?;
                 self.decide(Touch::Write, &format!("{to_path}{relative}"))?;
                 if child.kind == NodeKind::Directory {
@@ -265,10 +279,11 @@ impl Volumes {
 
     /// Notes whether it is sensitive to read a path.
     fn watch(&self, path: &str) {
-        if self
-            .rules
-            .decide(Touch::Sensitive, path, &fold(path))
-            .is_ok()
+        if self.watches
+            && self
+                .rules
+                .decide(Touch::Sensitive, path, &fold(path))
+                .is_ok()
         {
             self.read_sensitive.store(true, Ordering::Relaxed);
         }

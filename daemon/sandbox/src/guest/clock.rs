@@ -4,6 +4,7 @@
 //! for a time to come gets there, and by the full time when a sleep ends. A sleep takes
 //! its real time. The machine's own clock never shows.
 
+use crate::time::Waits;
 use forerun_snapshot::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,7 @@ pub(crate) fn timestamp(ns: u64) -> Timestamp {
 
 pub(crate) struct ClockView<'a> {
     pub(crate) clock: &'a Clock,
+    pub(crate) waits: &'a Waits,
     pub(crate) table: &'a mut ResourceTable,
 }
 
@@ -111,18 +113,31 @@ impl ClockView<'_> {
             deadline_ns,
             // A time that cannot be represented never comes.
             until: tokio::time::Instant::now().checked_add(Duration::from_nanos(remaining)),
+            parked: self.waits.total(),
+            waits: self.waits.clone(),
             over: false,
         })?;
         subscribe(self.table, sleep)
     }
 }
 
-/// Ends when its real time is over, and then moves the clocks to where they should be.
+/// Ends when its real time is over, without what the guest was parked, and then moves the clocks to where they should be.
 struct Sleep {
     clock: Clock,
     deadline_ns: u64,
     until: Option<tokio::time::Instant>,
+    /// How long the guest had been parked when it began.
+    parked: Duration,
+    waits: Waits,
     over: bool,
+}
+
+impl Sleep {
+    /// Its end, as things are: it stands still while the guest is parked.
+    fn end(&self) -> Option<tokio::time::Instant> {
+        let parked = self.waits.total().saturating_sub(self.parked);
+        self.until?.checked_add(parked)
+    }
 }
 
 #[async_trait]
@@ -135,9 +150,13 @@ impl Pollable for Sleep {
             // Others on this thread get their turn even from a guest that only polls.
             tokio::task::yield_now().await;
         } else {
-            match self.until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
+            while let Some(end) = self.end()
+                && end > tokio::time::Instant::now()
+            {
+                tokio::time::sleep_until(end).await;
+            }
+            if self.until.is_none() {
+                std::future::pending::<()>().await;
             }
             self.clock
                 .elapsed_ns

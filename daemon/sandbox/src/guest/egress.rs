@@ -11,7 +11,7 @@ use crate::time::Waits;
 use forerun_types::{HttpRequest, HttpResponse};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::ResourceTable;
@@ -28,6 +28,10 @@ const HEADER_BYTES_MAX: usize = 16 << 10;
 const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the body of one request, which is held whole while it waits for its verdict.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// The same of all requests of one action.
+const BODIES_BYTES_MAX: usize = 4 << 20;
+/// Bytes of all responses that one action may hold.
+const RESPONSES_BYTES_MAX: usize = 32 << 20;
 /// Requests that one action may make; stops one that sends for ever.
 const REQUESTS_MAX: u32 = 64;
 
@@ -53,6 +57,8 @@ impl Egress {
                 waits,
                 read_sensitive,
                 made: 0,
+                out_left: Arc::new(AtomicUsize::new(BODIES_BYTES_MAX)),
+                in_left: Arc::new(AtomicUsize::new(RESPONSES_BYTES_MAX)),
                 refused: Arc::default(),
             },
         }
@@ -79,6 +85,9 @@ struct Asking {
     waits: Waits,
     read_sensitive: Arc<AtomicBool>,
     made: u32,
+    /// Bytes of bodies that are left, of requests and of responses.
+    out_left: Arc<AtomicUsize>,
+    in_left: Arc<AtomicUsize>,
     refused: Arc<Mutex<Option<Unanswered>>>,
 }
 
@@ -107,8 +116,9 @@ impl WasiHttpHooks for Asking {
         };
         let (waits, refused) = (self.waits.clone(), Arc::clone(&self.refused));
         let read_sensitive = Arc::clone(&self.read_sensitive);
+        let (out_left, in_left) = (Arc::clone(&self.out_left), Arc::clone(&self.in_left));
         Box::new(async move {
-            let request = whole(request).await?;
+            let request = whole(request, &out_left).await?;
             let (answer, answered) = oneshot::channel();
             let asked = Outgoing {
                 number,
@@ -122,7 +132,11 @@ impl WasiHttpHooks for Asking {
             let answered = answered.await.map_err(|_| Error::HttpRequestDenied)?;
             drop(waiting);
             match answered {
-                EgressAnswer::Response(response) => Ok((respond(response)?, over())),
+                EgressAnswer::Response(response) => {
+                    take(&in_left, response.body.len())
+                        .map_err(|()| Error::HttpResponseBodySize(None))?;
+                    Ok((respond(response)?, over()))
+                }
                 EgressAnswer::Refused { why, reason } => {
                     let mut first = refused.lock().unwrap_or_else(PoisonError::into_inner);
                     first.get_or_insert_with(|| Unanswered {
@@ -144,14 +158,22 @@ fn over() -> Over {
     Box::new(std::future::ready(Ok(())))
 }
 
+/// Takes bytes of what is left.
+fn take(left: &AtomicUsize, bytes: usize) -> Result<(), ()> {
+    let less = |left: usize| left.checked_sub(bytes);
+    let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    taken.map(drop).map_err(drop)
+}
+
 /// Waits for the end of a request's body.
-async fn whole(request: Request<WasiBody>) -> Result<HttpRequest, Error> {
+async fn whole(request: Request<WasiBody>, left: &AtomicUsize) -> Result<HttpRequest, Error> {
     let (head, mut body) = request.into_parts();
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         // Trailers are not passed on: few servers read them.
         if let Ok(data) = frame?.into_data() {
-            if bytes.len() + data.len() > BODY_BYTES_MAX {
+            let fits = bytes.len() + data.len() <= BODY_BYTES_MAX;
+            if !fits || take(left, data.len()).is_err() {
                 return Err(Error::HttpRequestBodySize(Some(BODY_BYTES_MAX as u64)));
             }
             bytes.extend_from_slice(&data);

@@ -169,6 +169,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 fn clock(state: &mut State) -> ClockView<'_> {
     ClockView {
         clock: &state.clock,
+        waits: &state.waits,
         table: &mut state.table,
     }
 }

@@ -149,7 +149,8 @@ fn is_public_4(address: Ipv4Addr) -> bool {
             // Multicast, reserved, broadcast.
             | (224..=255, _, _)
     );
-    !special
+    // The metadata service of a cloud that is at a public address.
+    !special && address != Ipv4Addr::new(168, 63, 129, 16)
 }
 
 fn is_public_6(address: Ipv6Addr) -> bool {
@@ -213,6 +214,7 @@ mod tests {
             "10.1.2.3",
             "100.64.0.1",
             "127.9.9.9",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",

@@ -62,11 +62,14 @@ impl Secrets {
         Ok(Secrets(secrets))
     }
 
-    /// A header's value with the secrets in it that may go to a host.
+    /// A header's value with the secrets in it that may go to a host; `None` if it names none.
     ///
     /// # Errors
     /// One sentence, if one of them may not, or is not known.
-    pub(super) fn put_in(&self, value: &str, target: &Target) -> Result<String, String> {
+    pub(super) fn put_in(&self, value: &str, target: &Target) -> Result<Option<String>, String> {
+        if !value.contains("{{secret:") {
+            return Ok(None);
+        }
         let mut put = value.to_owned();
         for secret in &self.0 {
             if !put.contains(&secret.placeholder) {
@@ -85,7 +88,7 @@ impl Secrets {
         }
         match put.contains("{{secret:") {
             true => Err(format!("{value:?} names a secret that is not known")),
-            false => Ok(put),
+            false => Ok(Some(put)),
         }
     }
 
@@ -147,8 +150,8 @@ mod tests {
         let header = "Bearer {{secret:forge}}";
         let own = target("https://api.example.org/x");
         assert_eq!(
-            secrets.put_in(header, &own).as_deref(),
-            Ok("Bearer s3cret-value")
+            secrets.put_in(header, &own),
+            Ok(Some("Bearer s3cret-value".to_owned()))
         );
         for other in [
             "https://api.example.org.evil.example/",
@@ -158,7 +161,7 @@ mod tests {
             assert!(secrets.put_in(header, &target(other)).is_err(), "{other}");
         }
         assert!(secrets.put_in("{{secret:other}}", &own).is_err());
-        assert_eq!(secrets.put_in("plain", &own).as_deref(), Ok("plain"));
+        assert_eq!(secrets.put_in("plain", &own), Ok(None));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::backtrack::{Backtracking, Verified};
 use super::caller::Caller;
 use super::foresee::Foresight;
 use super::log::Log;
-use super::outgoing::{Parked, Undecided};
+use super::outgoing::{Parked, Sequence, Waiting};
 use super::summary::Summary;
 use super::trajectory::{Prefixes, Tree};
 use super::{
@@ -99,8 +99,10 @@ pub(super) struct Actor {
     pub(super) question: Option<(ExecutionId, StepIndex)>,
     /// What the planner is to be told in this turn.
     pub(super) inputs: VecDeque<Input>,
-    /// Verified requests that policy has not decided.
-    pub(super) undecided: Undecided,
+    /// Verified requests that wait for their turn.
+    pub(super) waiting: Waiting,
+    /// Requests that are being sent, by node and number.
+    pub(super) under_way: BTreeMap<(NodeId, u32), (StepIndex, String)>,
     /// Requests of this turn, sent once its events are written.
     pub(super) sending: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// What was sent that can not be taken back, by step.
@@ -167,6 +169,8 @@ pub(super) struct Running {
     pub(super) parking: Option<OwnedSemaphorePermit>,
     /// Whether it may reach beyond its snapshot.
     pub(super) released: bool,
+    /// What it has sent.
+    pub(super) sequence: Sequence,
 }
 
 /// Starts the session's task. It ends with its plan; `on_end` runs then.
@@ -203,7 +207,8 @@ pub(crate) fn spawn(
         approvals: Approvals::default(),
         question: None,
         inputs: VecDeque::new(),
-        undecided: Undecided::new(),
+        waiting: Waiting::default(),
+        under_way: BTreeMap::new(),
         sending: Vec::new(),
         effects: Vec::new(),
         bytes_out: 0,
@@ -368,8 +373,11 @@ impl Actor {
             }
             self.caller.hear(&written);
         }
-        for sending in self.sending.drain(..) {
-            tokio::spawn(sending);
+        for sending in std::mem::take(&mut self.sending) {
+            // Once the session is over, nothing of it goes out any more.
+            if !self.ended && self.closing.is_none() {
+                tokio::spawn(sending);
+            }
         }
         for retiring in std::mem::take(&mut self.retirements) {
             // Once the session is over, nothing of it may reach the workspace any more.
@@ -709,6 +717,7 @@ impl Actor {
             && !self.ended
             && let Some(reason) = self.closing.take()
         {
+            self.leave_under_way();
             self.event(EventKind::Interrupted { reason });
             self.ended = true;
         }
@@ -749,6 +758,7 @@ impl Actor {
 
     /// Tells the planner that an execution did not take place.
     pub(super) fn not_executed(&mut self, execution: ExecutionId, reason: String) {
+        self.forget_requests_of(execution);
         if let Some(running) = self.executions.remove(&execution) {
             self.event(EventKind::NotExecuted {
                 execution,

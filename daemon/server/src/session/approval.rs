@@ -20,7 +20,7 @@ use forerun_types::{
 use std::collections::BTreeSet;
 
 /// Bytes of an action that a question shows.
-const WHAT_BYTES_MAX: usize = 4 << 10;
+pub(super) const WHAT_BYTES_MAX: usize = 4 << 10;
 /// Most bytes of what the owner says to a refusal: the agents read it.
 const REASON_BYTES_MAX: usize = 4 << 10;
 
@@ -198,13 +198,7 @@ impl Actor {
                 return match open.subject {
                     Subject::Call(launch) => self.start(*launch),
                     Subject::Request(asked) => {
-                        let AskedFor {
-                            execution,
-                            outgoing,
-                            target,
-                            ..
-                        } = *asked;
-                        self.send_out(execution, outgoing, target);
+                        self.allow_request(*asked);
                         self.decide_requests();
                     }
                     Subject::Commit { node, step } => self.retirements.push(Retiring {
@@ -247,7 +241,7 @@ impl Actor {
 }
 
 /// At most so many bytes of a text, with a mark where it was cut.
-fn cut(mut text: String, bytes_max: usize) -> String {
+pub(super) fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         text.truncate(text.floor_char_boundary(bytes_max));
         text.push('…');

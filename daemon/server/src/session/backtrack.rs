@@ -138,6 +138,15 @@ impl Actor {
             prefix: view.prefix,
             suggestion: None,
         };
+        let sent = self.effects.iter().filter(|(of, _)| *of >= step);
+        let sent: Vec<_> = sent.map(|(_, what)| what.as_str()).collect();
+        let reason = match sent.is_empty() {
+            true => reason,
+            false => format!(
+                "{reason}; but this went out before, and is not taken back, so do not repeat it: {}",
+                sent.join(", ")
+            ),
+        };
         if self.go_back(to, Seen::Any, None).is_ok() {
             self.caller.give_up(step, reason);
             self.decide();

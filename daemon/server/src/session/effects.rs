@@ -211,7 +211,10 @@ impl Actor {
                 reason: reason.into(),
             },
             Presented::Paused => EventKind::Paused,
-            Presented::Resumed => EventKind::Resumed,
+            Presented::Resumed => {
+                self.event(EventKind::Resumed);
+                return self.decide_requests();
+            }
             Presented::Refused { step, reason } => EventKind::Refused {
                 what: format!("an interrupt of step {step}"),
                 reason,

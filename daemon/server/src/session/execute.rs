@@ -7,7 +7,8 @@
 
 use super::Message;
 use super::actor::{Actor, Running};
-use super::approval::Subject;
+use super::approval::{Subject, WHAT_BYTES_MAX, cut};
+use super::outgoing::Sequence;
 use super::trajectory::NodeResult;
 use crate::client_tools::{ClientCall, Registration};
 use forerun_journal::{CommitMode, EffectFate, EffectId, Journal};
@@ -61,6 +62,7 @@ impl Actor {
                 parked: Vec::new(),
                 parking: None,
                 released: false,
+                sequence: Sequence::default(),
             },
         );
         self.event(EventKind::ExecutionStarted {
@@ -194,7 +196,8 @@ impl Actor {
             hints.read_only || hints.idempotent
         });
         let once = (!call.speculative && !harmless).then(|| {
-            self.effects.push((call.step, call.action.to_string()));
+            let what = cut(call.action.to_string(), WHAT_BYTES_MAX);
+            self.effects.push((call.step, what));
             Once {
                 journal: self.context.log.journal().clone(),
                 id: EffectId {
@@ -348,6 +351,12 @@ impl Actor {
             };
         }
         let speculative = running.speculative;
+        if speculative && !running.parked.is_empty() {
+            // What it wanted to send would be lost: at its verdict it goes out.
+            self.context.sandboxes.drop_snapshot(done.snapshot);
+            let reason = "it ended while a request of it waited for its verdict".to_owned();
+            return self.not_executed(execution, reason);
+        }
         if let ObservationStatus::Stopped(limit) = done.observation.status
             && speculative
             && limit.depends_on_load()
@@ -392,6 +401,7 @@ impl Actor {
         observation: Observation,
         done: Option<Done>,
     ) -> Option<Outcome> {
+        self.forget_requests_of(execution);
         let running = self.executions.remove(&execution)?;
         let node = self.tree.get(running.node)?;
         let action = node.action.clone();
@@ -470,7 +480,7 @@ impl Actor {
         {
             task.abort();
         }
-        self.withdraw_approval_of(execution);
+        self.forget_requests_of(execution);
         if self.question.is_some_and(|(asked, _)| asked == execution) {
             self.question = None;
         }
@@ -487,7 +497,7 @@ impl Once {
     /// Calls, or finds what came of it when the step was executed before.
     async fn call(self, client: &Registration, call: ClientCall) -> Result<Observation, String> {
         let Once { journal, id } = self;
-        let (step, what) = (call.step, call.action.to_string());
+        let (step, what) = (call.step, cut(call.action.to_string(), WHAT_BYTES_MAX));
         let digest = call.action.key().0;
         let (noting, effect) = (journal.clone(), id.clone());
         let begin = move || noting.begin_effect(&effect, step, &digest, &what);

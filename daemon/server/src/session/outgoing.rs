@@ -12,9 +12,12 @@
 //! unless policy lets it run ahead.
 //!
 //! - **Invariant:** what is parked was not sent, so that losing its sandbox costs nothing.
-//! - **Invariant:** what does harm when it is sent twice is in the journal before it is sent,
-//!   and its answer before the action sees it. Run again, the action gets that answer, or, if
-//!   there is none, is told that nobody knows; it is never sent again.
+//! - **Invariant:** what does harm when it is sent twice (all but reading) is never sent ahead,
+//!   is in the journal before it is sent, one after the other for an action, and its answer
+//!   before the action sees it. Run again, the action gets that answer, or, if there is none,
+//!   is told that nobody knows; it is never sent again. Once it does not do the same again,
+//!   nothing more of it is sent.
+//! - A request whose action does not wait for it any more is not sent.
 
 use super::Message;
 use super::actor::Actor;
@@ -22,7 +25,7 @@ use super::approval::Subject;
 use super::execute::Launch;
 use crate::egress::Target;
 use forerun_journal::{EffectFate, EffectId};
-use forerun_planner::Input;
+use forerun_planner::{Input, State};
 use forerun_policy::{ConnectRequest, Counters, Decision, Outcome as PolicyOutcome};
 use forerun_sandbox::{EgressAnswer, EgressRefusal, Outgoing};
 use forerun_types::{
@@ -33,9 +36,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Sandboxes of all sessions that may be parked ahead of their verdicts; stops parked work
-/// from taking all memory. What comes after them is executed at its verdict.
-pub(crate) const PARKED_MAX: usize = 256;
+/// Sandboxes of all sessions that may be parked ahead of their verdicts: half of the places
+/// that there are, so that what is verified finds one. What comes after them is executed at
+/// its verdict.
+pub(crate) const PARKED_MAX: usize = 32;
 /// How long one may be parked ahead of its verdict; after that it is executed then.
 const PARKED_TIME_MAX: Duration = Duration::from_secs(10 * 60);
 /// Bytes of a request's address that people are shown.
@@ -47,8 +51,22 @@ pub(super) enum Parked {
     Client(Box<Launch>),
 }
 
-/// A verified request that policy has not decided yet: one at a time is put to the owner.
-pub(super) type Undecided = VecDeque<(ExecutionId, Outgoing, Target)>;
+/// Verified requests that wait for their turn: one at a time is put to the owner, and none
+/// goes out while the session is paused.
+#[derive(Default)]
+pub(super) struct Waiting {
+    undecided: VecDeque<(ExecutionId, Outgoing, Target)>,
+    /// What the owner allowed.
+    allowed: VecDeque<(ExecutionId, Outgoing, Target)>,
+}
+
+/// What an execution has sent that is not to be sent twice, while it runs.
+#[derive(Clone, Default)]
+pub(super) struct Sequence {
+    made: u32,
+    /// Held by the one that is under way; true once the action did not do the same again.
+    diverged: Arc<tokio::sync::Mutex<bool>>,
+}
 
 /// A request that policy asks the owner about.
 pub(super) struct AskedFor {
@@ -91,12 +109,16 @@ impl Actor {
             return self.refuse(execution, outgoing, EgressRefusal::Address, reason);
         }
         if released {
-            self.undecided.push_back((execution, outgoing, target));
+            self.waiting
+                .undecided
+                .push_back((execution, outgoing, target));
             return self.decide_requests();
         }
         let ahead = self.decide_request(execution, &outgoing, &target, true);
         match ahead.outcome {
-            PolicyOutcome::Run => self.send_out(execution, outgoing, target),
+            PolicyOutcome::Run if outgoing.request.is_safe() => {
+                self.send_out(execution, outgoing, target);
+            }
             _ => {
                 let verified = self.decide_request(execution, &outgoing, &target, false);
                 if verified.outcome == PolicyOutcome::Deny {
@@ -120,7 +142,7 @@ impl Actor {
         let Some(running) = self.executions.get_mut(&execution) else {
             return;
         };
-        let permit = match running.speculative {
+        let permit = match running.speculative && running.parking.is_none() {
             true => match Arc::clone(&self.context.parking).try_acquire_owned() {
                 Ok(permit) => Some(permit),
                 Err(_) => {
@@ -128,7 +150,7 @@ impl Actor {
                     return self.stop_unexecuted(execution, reason);
                 }
             },
-            false => None,
+            false => running.parking.take(),
         };
         running.parking = permit;
         let held = EventKind::EffectHeld {
@@ -138,10 +160,10 @@ impl Actor {
             what: shown(&outgoing.request),
             reason,
         };
-        running
-            .parked
-            .push(Parked::Request(Box::new((outgoing, target))));
-        if running.speculative {
+        let first = running.parked.is_empty();
+        let parked = Parked::Request(Box::new((outgoing, target)));
+        running.parked.push(parked);
+        if running.speculative && first {
             let messages = self.messages.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(PARKED_TIME_MAX).await;
@@ -194,7 +216,9 @@ impl Actor {
             match parked {
                 Parked::Request(request) => {
                     let (outgoing, target) = *request;
-                    self.undecided.push_back((execution, outgoing, target));
+                    self.waiting
+                        .undecided
+                        .push_back((execution, outgoing, target));
                 }
                 Parked::Client(launch) => self.ask_client(*launch),
             }
@@ -202,15 +226,38 @@ impl Actor {
         self.decide_requests();
     }
 
-    /// Decides verified requests, until one is put to the owner.
+    /// The owner allowed a request.
+    pub(super) fn allow_request(&mut self, asked: AskedFor) {
+        let AskedFor {
+            execution,
+            outgoing,
+            target,
+            ..
+        } = asked;
+        self.waiting
+            .allowed
+            .push_back((execution, outgoing, target));
+    }
+
+    /// Decides verified requests, until one is put to the owner, and sends those that may be.
     pub(super) fn decide_requests(&mut self) {
+        if self.planner.state() == State::Paused {
+            return;
+        }
+        while let Some((execution, outgoing, target)) = self.waiting.allowed.pop_front() {
+            self.send_out(execution, outgoing, target);
+        }
         while !self.approvals.is_asking() {
-            let Some((execution, outgoing, target)) = self.undecided.pop_front() else {
+            let Some((execution, outgoing, target)) = self.waiting.undecided.pop_front() else {
                 return;
             };
             let Some(running) = self.executions.get(&execution) else {
                 continue;
             };
+            if outgoing.answer.is_closed() {
+                self.withdrawn(execution, &outgoing);
+                continue;
+            }
             let (node, step) = (running.node, running.step);
             let decision = self.decide_request(execution, &outgoing, &target, false);
             self.policy_decided(execution, false, &decision);
@@ -241,6 +288,33 @@ impl Actor {
         }
     }
 
+    /// An execution is over: nobody waits for what it wanted to send.
+    pub(super) fn forget_requests_of(&mut self, execution: ExecutionId) {
+        let others = |(of, _, _): &(ExecutionId, Outgoing, Target)| *of != execution;
+        self.waiting.undecided.retain(others);
+        self.waiting.allowed.retain(others);
+        self.withdraw_approval_of(execution);
+    }
+
+    fn withdrawn(&mut self, execution: ExecutionId, outgoing: &Outgoing) {
+        let detail = "the action did not wait for it".to_owned();
+        self.unsent(execution, outgoing, detail);
+    }
+
+    /// Notes that a request is not sent.
+    fn unsent(&mut self, execution: ExecutionId, outgoing: &Outgoing, detail: String) {
+        if let Some(running) = self.executions.get(&execution) {
+            self.event(EventKind::EffectEnded {
+                step: running.step,
+                node: running.node,
+                effect: outgoing.number,
+                what: shown(&outgoing.request),
+                end: EffectEnd::Refused,
+                detail,
+            });
+        }
+    }
+
     fn decide_request(
         &self,
         execution: ExecutionId,
@@ -260,7 +334,10 @@ impl Actor {
             principal,
             tool: tool.unwrap_or_default(),
             step: running.step,
-            depth: running.step.0.saturating_sub(self.summary.verified),
+            depth: match speculative {
+                true => running.step.0.saturating_sub(self.summary.verified),
+                false => 0,
+            },
             speculative,
             counters: Counters {
                 calls: running.step.0.into(),
@@ -274,6 +351,7 @@ impl Actor {
             method: &request.method,
             path: &path,
             body_length: request.body.len() as u64,
+            headers_length: headers_size(request),
             listed: self.context.egress.lists(target),
             ahead: self.context.egress.lists_ahead(target),
             read_sensitive: outgoing.read_sensitive || self.sensitive_below(running.parent),
@@ -301,26 +379,24 @@ impl Actor {
         why: EgressRefusal,
         reason: String,
     ) {
-        if let Some(running) = self.executions.get(&execution) {
-            self.event(EventKind::EffectEnded {
-                step: running.step,
-                node: running.node,
-                effect: outgoing.number,
-                what: shown(&outgoing.request),
-                end: EffectEnd::Refused,
-                detail: reason.clone(),
-            });
-        }
+        self.unsent(execution, &outgoing, reason.clone());
         // Nobody listens any more if the sandbox was stopped.
         let _ = outgoing.answer.send(EgressAnswer::Refused { why, reason });
     }
 
     /// Sends a request. From now on it goes its way, whatever becomes of the sandbox.
     pub(super) fn send_out(&mut self, execution: ExecutionId, outgoing: Outgoing, target: Target) {
-        let Some(running) = self.executions.get(&execution) else {
+        if outgoing.answer.is_closed() {
+            return self.withdrawn(execution, &outgoing);
+        }
+        let Some(running) = self.executions.get_mut(&execution) else {
             return;
         };
         let (step, node, effect) = (running.step, running.node, outgoing.number);
+        let sequence = running.sequence.clone();
+        if !outgoing.request.is_safe() {
+            running.sequence.made += 1;
+        }
         let Outgoing {
             mut request,
             answer: reply,
@@ -329,7 +405,7 @@ impl Actor {
         let id = EffectId {
             session: self.record.id.clone(),
             node,
-            effect,
+            effect: sequence.made,
         };
         let digest = request.digest();
         let what = shown(&request);
@@ -337,12 +413,13 @@ impl Actor {
             journal: self.context.log.journal().clone(),
             egress: Arc::clone(&self.context.egress),
             kept: (!request.is_safe()).then_some((id, digest)),
+            diverged: sequence.diverged,
             step,
             what: what.clone(),
         };
         if !request.is_safe() {
             self.effects.push((step, what.clone()));
-            let key = idempotency_key(&sending, node, effect);
+            let key = idempotency_key(&sending);
             let named = |(name, _): &(String, String)| name == IDEMPOTENCY_KEY;
             if !request.headers.iter().any(named) {
                 request.headers.push((IDEMPOTENCY_KEY.to_owned(), key));
@@ -355,6 +432,7 @@ impl Actor {
             effect,
             what: what.clone(),
         });
+        self.under_way.insert((node, effect), (step, what.clone()));
         let messages = self.messages.clone();
         self.sending.push(Box::pin(async move {
             let (end, detail, answer) = sending.send(&target, &request).await;
@@ -376,6 +454,14 @@ impl Actor {
 
     /// A request was answered, or was not.
     pub(super) fn sent(&mut self, sent: Sent) {
+        self.under_way.remove(&(sent.node, sent.effect));
+        if sent.end == EffectEnd::Refused {
+            let same =
+                |(step, what): &(StepIndex, String)| (*step, what) == (sent.step, &sent.what);
+            if let Some(at) = self.effects.iter().rposition(same) {
+                self.effects.remove(at);
+            }
+        }
         self.event(EventKind::EffectEnded {
             step: sent.step,
             node: sent.node,
@@ -388,15 +474,34 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// The session is over: what is under way is told, since nobody will hear of its end.
+    pub(super) fn leave_under_way(&mut self) {
+        for ((node, effect), (step, what)) in std::mem::take(&mut self.under_way) {
+            self.event(EventKind::EffectEnded {
+                step,
+                node,
+                effect,
+                what,
+                end: EffectEnd::Unknown,
+                detail: "the session ended before it was answered".to_owned(),
+            });
+        }
+    }
+}
+
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Names a request to its host, so that a copy of it that turns up is known for one
 /// (draft-ietf-httpapi-idempotency-key-header).
-fn idempotency_key(sending: &Sending, node: NodeId, effect: u32) -> String {
-    let session = sending.kept.as_ref().map(|(id, _)| id.session.as_str());
+fn idempotency_key(sending: &Sending) -> String {
+    let id = sending.kept.as_ref().map(|(id, _)| id);
+    let session = id.map(|id| id.session.as_str());
+    let node = id.map(|id| id.node.0).unwrap_or_default();
+    let effect = id.map(|id| id.effect).unwrap_or_default();
     let digest = Hasher::new("forerun idempotency key")
         .field(session.unwrap_or_default())
-        .field(node.0.to_le_bytes())
+        .field(node.to_le_bytes())
         .field(effect.to_le_bytes())
         .finish();
     format!("\"{digest}\"")
@@ -408,6 +513,7 @@ struct Sending {
     egress: Arc<crate::egress::Egress>,
     /// Of a request that is not to be sent twice.
     kept: Option<(EffectId, forerun_types::Digest)>,
+    diverged: Arc<tokio::sync::Mutex<bool>>,
     step: StepIndex,
     what: String,
 }
@@ -422,9 +528,15 @@ impl Sending {
             journal,
             egress,
             kept,
+            diverged,
             step,
             what,
         } = self;
+        // One after the other, in the order in which they were let out.
+        let mut diverged = match kept {
+            Some(_) => Some(diverged.lock().await),
+            None => None,
+        };
         let refused = |end, why, reason: String| {
             let answer = EgressAnswer::Refused {
                 why,
@@ -433,6 +545,13 @@ impl Sending {
             (end, reason, answer)
         };
         if let Some((id, digest)) = kept.clone() {
+            if diverged.as_deref() == Some(&true) {
+                return refused(
+                    EffectEnd::Refused,
+                    EgressRefusal::Denied,
+                    DIVERGED.to_owned(),
+                );
+            }
             let journal = journal.clone();
             let begin = move || journal.begin_effect(&id, step, &digest, &what);
             let fate = match tokio::task::spawn_blocking(begin).await {
@@ -447,44 +566,51 @@ impl Sending {
             };
             let again = match fate {
                 EffectFate::New => None,
-                EffectFate::Answered(response) => match serde_json::from_slice(&response) {
-                    Ok(response) => {
+                EffectFate::Answered(response) => match unpack(&response) {
+                    Some(response) => {
                         let detail = described(&response);
                         let answer = EgressAnswer::Response(response);
                         return (EffectEnd::Replayed, detail, answer);
                     }
-                    Err(error) => Some(format!("effect_unknown: its answer is damaged: {error}")),
+                    None => Some("effect_unknown: its answer is damaged".to_owned()),
                 },
                 EffectFate::Unknown => Some(
                     "effect_unknown: it was sent before and nobody knows what became of it; it \
                      is not sent again"
                         .to_owned(),
                 ),
-                EffectFate::Diverged => Some(
-                    "effect_diverged: executed again, the action sends something else than \
-                     before; that is not sent"
-                        .to_owned(),
-                ),
+                EffectFate::Diverged => Some(DIVERGED.to_owned()),
             };
             if let Some(reason) = again {
+                if let Some(diverged) = &mut diverged {
+                    **diverged = true;
+                }
                 return refused(EffectEnd::Unknown, EgressRefusal::Denied, reason);
             }
         }
         let answered = egress.send(target, request).await;
         let response = match answered {
             Ok(response) => response,
+            Err(unsent) if unsent.maybe_sent && kept.is_some() => {
+                let reason = format!(
+                    "effect_unknown: {}; the request may have arrived, so do not repeat it",
+                    unsent.reason
+                );
+                return refused(EffectEnd::Unknown, unsent.why, reason);
+            }
             Err(unsent) => {
-                let end = match unsent.maybe_sent {
-                    true => EffectEnd::Unknown,
-                    false => EffectEnd::Refused,
-                };
+                if let Some((id, _)) = kept {
+                    let cancel = move || journal.cancel_effect(&id);
+                    // If it can not be, the effect counts as sent, which does no harm.
+                    let _ = tokio::task::spawn_blocking(cancel).await;
+                }
                 let reason = unsent.reason.clone();
-                return (end, reason, unsent.into());
+                return (EffectEnd::Refused, reason, unsent.into());
             }
         };
         let detail = described(&response);
         if let Some((id, _)) = kept {
-            let bytes = serde_json::to_vec(&response).unwrap_or_default();
+            let bytes = pack(&response);
             let end = move || journal.end_effect(&id, &bytes);
             let ended = tokio::task::spawn_blocking(end).await;
             let problem = match ended {
@@ -505,6 +631,26 @@ impl Sending {
     }
 }
 
+const DIVERGED: &str = "effect_diverged: executed again, the action sends something else than \
+                        before, when it did send something; nothing more of it is sent, and what \
+                        it sent then is not taken back: do not repeat it";
+
+/// A response as the journal keeps it: status and headers in a line, then the body.
+fn pack(response: &HttpResponse) -> Vec<u8> {
+    let head = serde_json::json!([response.status, response.headers]).to_string();
+    [head.as_bytes(), b"\n", &response.body].concat()
+}
+
+fn unpack(bytes: &[u8]) -> Option<HttpResponse> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (status, headers) = serde_json::from_slice(&bytes[..end]).ok()?;
+    Some(HttpResponse {
+        status,
+        headers,
+        body: bytes[end + 1..].to_vec(),
+    })
+}
+
 fn described(response: &HttpResponse) -> String {
     format!("{}, {} bytes", response.status, response.body.len())
 }
@@ -520,7 +666,11 @@ fn shown(request: &HttpRequest) -> String {
 }
 
 fn size(request: &HttpRequest) -> u64 {
+    (request.url.len() + request.body.len()) as u64 + headers_size(request)
+}
+
+fn headers_size(request: &HttpRequest) -> u64 {
     let headers = request.headers.iter();
-    let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
-    (request.url.len() + headers + request.body.len()) as u64
+    let sizes = headers.map(|(name, value)| (name.len() + value.len()) as u64);
+    sizes.sum()
 }

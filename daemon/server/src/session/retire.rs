@@ -136,6 +136,7 @@ impl Actor {
     /// Nothing more happens. With `commit = step` the changes are in the workspace unless
     /// they had another outcome; with `commit = session` they wait for the owner.
     pub(super) fn finish_as(&mut self, outcome: Option<&str>) {
+        self.leave_under_way();
         let committed = (self.record.commit == CommitMode::Step).then_some("committed");
         if let Some(outcome) = outcome.or(committed) {
             self.event(EventKind::Finished {
