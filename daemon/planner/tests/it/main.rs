@@ -3,6 +3,7 @@
 //! [`monitor::Monitor`], which knows the rules independently of the planner.
 
 mod backtrack;
+mod cases;
 mod changes;
 mod failures;
 mod hand;
@@ -10,6 +11,7 @@ mod interrupts;
 mod monitor;
 mod presentation;
 mod properties;
+mod schedules;
 mod sim;
 mod suggest;
 mod width;
