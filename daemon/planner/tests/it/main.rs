@@ -8,6 +8,7 @@ mod changes;
 mod failures;
 mod hand;
 mod interrupts;
+mod length;
 mod monitor;
 mod presentation;
 mod properties;
