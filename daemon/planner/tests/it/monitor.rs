@@ -545,6 +545,10 @@ impl Monitor {
                     }
                     None => assert_eq!(step.0, self.lowest(), "decided out of order"),
                 }
+                assert!(
+                    *source == Source::User || !self.claims.contains(&step.0),
+                    "T decides while the user is deciding"
+                );
                 let chosen = self.chosen.remove(&step.0);
                 assert_eq!(chosen, *source == Source::User, "the user outranks T");
                 if let Some(answer) = self.used.remove(&step.0) {
@@ -582,7 +586,12 @@ impl Monitor {
                     "retired before its review is over"
                 );
                 let ends = self.candidates[&decided.action].kind == ActionKind::Terminate;
-                assert!(ends || self.holds(*node), "retired without an observation");
+                let ran = self.states.holds(*node).map(|of| self.launched_as[&of].1);
+                assert!(ends || ran.is_some(), "retired without an observation");
+                assert!(
+                    ends || ran == Some(decided.action),
+                    "it is not what was executed"
+                );
                 let on = self.states.below(*node).unwrap_or(self.head_state());
                 assert_eq!(on, self.head_state(), "it ran on something else");
                 assert!(!self.executions.values().any(|(of, _)| of == node));
