@@ -22,21 +22,31 @@ const SCHEDULES: usize = 100_000;
 /// How many cases a thread runs before it looks whether they were enough.
 const BATCH: u32 = 500;
 
+/// What was run so far.
+#[derive(Default)]
+struct Tally {
+    cases: usize,
+    schedules: BTreeSet<u64>,
+}
+
 #[test]
 fn whatever_the_schedule_the_rules_hold_and_the_plan_is_the_targets() {
     let wanted = wanted();
-    let seen = Mutex::new(BTreeSet::new());
+    let tally = Mutex::new(Tally::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| while run(&seen) < wanted {});
+            scope.spawn(|| while run(&tally) < wanted {});
         }
     });
+    let Tally { cases, schedules } = tally.into_inner().expect("no thread failed");
+    println!("{} different schedules in {cases} cases", schedules.len());
+    assert!(schedules.len() >= wanted);
 }
 
 /// Runs a batch of random cases; how many schedules were seen by now. Of a case that fails
 /// proptest finds a smaller one.
-fn run(seen: &Mutex<BTreeSet<u64>>) -> usize {
+fn run(tally: &Mutex<Tally>) -> usize {
     let config = Config {
         cases: BATCH,
         failure_persistence: None,
@@ -45,15 +55,23 @@ fn run(seen: &Mutex<BTreeSet<u64>>) -> usize {
     };
     let ran = TestRunner::new(config).run(&case(), |case| {
         let schedule = schedule(&case, &check(&case));
-        seen.lock().expect("no test fails here").insert(schedule);
+        let mut tally = tally.lock().expect("no thread fails here");
+        tally.cases += 1;
+        tally.schedules.insert(schedule);
         Ok(())
     });
     if let Err(error) = ran {
         panic!("{error}");
     }
-    seen.lock().expect("no test fails here").len()
+    let tally = tally.lock().expect("no thread fails here");
+    assert!(
+        tally.schedules.len() > tally.cases / 2,
+        "cases have become alike"
+    );
+    tally.schedules.len()
 }
 
+/// How many schedules to cover.
 #[expect(
     clippy::disallowed_methods,
     reason = "how long a test runs is not the planner's"
