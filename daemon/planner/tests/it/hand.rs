@@ -82,7 +82,7 @@ impl Hand {
     }
 
     fn follow(&mut self, effects: Vec<Effect>) {
-        self.monitor.after(&effects);
+        self.monitor.after(Time(self.now), &effects);
         let retire = effects.iter().find_map(|effect| match effect {
             Effect::Retire { node, .. } => Some(*node),
             _ => None,

@@ -1,14 +1,18 @@
-//! Watches a planner from outside and panics when an effect breaks a rule. It keeps its own
-//! books from inputs and effects alone.
+//! Watches a planner from outside and panics when an effect breaks a rule, or when one that a
+//! rule wants does not come. It keeps its own books from inputs and effects alone, and a double
+//! of what the workspace and each snapshot hold ([`state`]).
 
-use crate::sim::{below, said};
+mod edge;
+mod state;
+
 use forerun_planner::{
-    Config, Effect, Input, Interrupt, Outcome, Presented, Rehashed, RetireResult, Undone,
+    Candidate, Config, Effect, Input, Interrupt, Outcome, Presented, RetireResult,
 };
 use forerun_types::{
     ActionKey, ActionKind, AskEnd, CallId, Digest, ExecutionEnd, ExecutionId, NodeId, PrefixId,
-    Role, Source, StepIndex,
+    Role, Source, Time,
 };
+use state::{State, States};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A verified step.
@@ -20,6 +24,17 @@ pub(crate) struct Verified {
     /// What it was decided on, and what comes below it.
     pub(crate) prefix: PrefixId,
     pub(crate) next: PrefixId,
+    /// The workspace after it.
+    pub(crate) state: State,
+}
+
+/// An answer that came in time, until its call is accounted for.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    role: Role,
+    step: u32,
+    prefix: PrefixId,
+    action: ActionKey,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +51,17 @@ pub(crate) struct Monitor {
     pub(crate) root: PrefixId,
     /// In flight.
     pub(crate) calls: BTreeMap<CallId, (Role, u32, PrefixId)>,
+    /// Answered, failed or cancelled, and not accounted for.
     answered: BTreeSet<CallId>,
+    answers: BTreeMap<CallId, Answer>,
+    /// T's answers that were used, and are no decision yet.
+    used: BTreeMap<u32, Answer>,
+    /// What anybody said in time for each step.
+    known: BTreeSet<(u32, ActionKey)>,
+    /// Every action that anybody said.
+    pub(crate) candidates: BTreeMap<ActionKey, Candidate>,
+    /// Steps that the user decided, until that takes effect.
+    chosen: BTreeSet<u32>,
     ended_calls: BTreeSet<CallId>,
     pub(crate) ends: Vec<(Role, AskEnd)>,
     pub(crate) asked: BTreeMap<Role, u32>,
@@ -48,7 +73,9 @@ pub(crate) struct Monitor {
     /// Executions that wanted to reach beyond their snapshot, and those that might.
     parked: BTreeSet<ExecutionId>,
     released: BTreeSet<ExecutionId>,
-    kinds: BTreeMap<NodeId, ActionKind>,
+    states: States,
+    /// What is in the tree, or was.
+    nodes: BTreeSet<NodeId>,
     /// The prefix below each executed node.
     next_of: BTreeMap<NodeId, PrefixId>,
     squashed: BTreeSet<NodeId>,
@@ -62,6 +89,8 @@ pub(crate) struct Monitor {
     /// From which step on the user is going back, and the prefix of that step.
     going_back: Option<(u32, PrefixId)>,
     undoing: bool,
+    /// What the user wants there.
+    decides_there: Option<Candidate>,
     /// What the user said before each step, and what is said where the user goes back to.
     said: BTreeMap<u32, Vec<String>>,
     pub(crate) says: Option<String>,
@@ -75,7 +104,9 @@ pub(crate) struct Monitor {
     /// The step that was stale last, and how often in a row.
     stale: (u32, u32),
     claims: BTreeSet<u32>,
-    reviews: BTreeSet<u32>,
+    /// When the windows that were opened close.
+    reviews: BTreeMap<u32, Time>,
+    stopping: bool,
     paused: bool,
     stalled: bool,
     pub(crate) ended: bool,
@@ -90,6 +121,11 @@ impl Monitor {
             root,
             calls: BTreeMap::new(),
             answered: BTreeSet::new(),
+            answers: BTreeMap::new(),
+            used: BTreeMap::new(),
+            known: BTreeSet::new(),
+            candidates: BTreeMap::new(),
+            chosen: BTreeSet::new(),
             ended_calls: BTreeSet::new(),
             ends: Vec::new(),
             asked: BTreeMap::new(),
@@ -99,7 +135,8 @@ impl Monitor {
             launched_executions: 0,
             parked: BTreeSet::new(),
             released: BTreeSet::new(),
-            kinds: BTreeMap::new(),
+            states: States::default(),
+            nodes: BTreeSet::new(),
             next_of: BTreeMap::new(),
             squashed: BTreeSet::new(),
             decided: BTreeMap::new(),
@@ -109,6 +146,7 @@ impl Monitor {
             undone: Vec::new(),
             going_back: None,
             undoing: false,
+            decides_there: None,
             said: BTreeMap::new(),
             says: None,
             generation: 0,
@@ -118,113 +156,13 @@ impl Monitor {
             outdated: None,
             stale: (0, 0),
             claims: BTreeSet::new(),
-            reviews: BTreeSet::new(),
+            reviews: BTreeMap::new(),
+            stopping: false,
             paused: false,
             stalled: false,
             ended: false,
             peak_target: 0,
         }
-    }
-
-    /// The prefix below `parent`, or below the head.
-    pub(crate) fn prefix_below(&self, parent: Option<NodeId>) -> PrefixId {
-        match parent {
-            Some(node) => self.next_of[&node],
-            None => self.verified.last().map_or(self.root, |step| step.next),
-        }
-    }
-
-    /// The prefixes that change when the user says `text` before the lowest undecided step.
-    pub(crate) fn rehash(&self, text: &str) -> Rehashed {
-        let step = self.lowest();
-        let above = self.decided.values().next_back().map(|of| of.node);
-        let mut rehashed = Rehashed::default();
-        let mut now = BTreeMap::new();
-        match above {
-            None => {
-                let prefix = said(&self.prefix_below(None), text);
-                rehashed.head = Some(prefix);
-            }
-            Some(node) => {
-                if let Some(next) = self.next_of.get(&node) {
-                    now.insert(node, said(next, text));
-                }
-            }
-        }
-        for (node, (parent, at, action, observation)) in &self.hashed_from {
-            if *at < step || self.squashed.contains(node) {
-                continue;
-            }
-            let prefix = match parent.filter(|parent| !self.is_verified(*parent)) {
-                None => rehashed.head.unwrap_or_else(|| self.prefix_below(None)),
-                Some(parent) => now
-                    .get(&parent)
-                    .copied()
-                    .unwrap_or_else(|| self.next_of[&parent]),
-            };
-            now.insert(*node, self.below(&prefix, *at, action, observation));
-        }
-        rehashed.below = now.into_iter().collect();
-        rehashed
-    }
-
-    /// The prefix of a step that is verified or decided, or of the lowest undecided one;
-    /// `None` while that is not known.
-    pub(crate) fn known_prefix_of(&self, step: u32) -> Option<PrefixId> {
-        if let Some(verified) = self.verified.get(step as usize) {
-            return Some(verified.prefix);
-        }
-        let above = step.checked_sub(1).and_then(|step| self.decided.get(&step));
-        match above {
-            None => Some(self.prefix_below(None)),
-            Some(above) => self.next_of.get(&above.node).copied(),
-        }
-    }
-
-    /// What the edge answers after undoing the steps from `from` on, but for `stay` of them.
-    pub(crate) fn undone_to(&self, from: u32, stay: u32) -> Undone {
-        let verified = self.verified.len() as u32;
-        let first = (from + stay).min(verified - 1);
-        Undone {
-            first: StepIndex(first),
-            node: first
-                .checked_sub(1)
-                .map(|step| self.verified[step as usize].node),
-            next: self.verified[first as usize].prefix,
-            refused: (first > from).then(|| "what it replaced is not kept any more".to_owned()),
-        }
-    }
-
-    /// The prefix below an execution that ends now.
-    pub(crate) fn below_execution(
-        &self,
-        execution: ExecutionId,
-        observation: &Digest,
-    ) -> Option<PrefixId> {
-        let (_, step) = self.executions.get(&execution)?;
-        let (parent, action) = &self.launched_as[&execution];
-        let parent = parent.filter(|parent| !self.is_verified(*parent));
-        let prefix = self.prefix_below(parent);
-        Some(self.below(&prefix, *step, action, observation))
-    }
-
-    fn below(
-        &self,
-        prefix: &PrefixId,
-        step: u32,
-        action: &ActionKey,
-        observation: &Digest,
-    ) -> PrefixId {
-        let said_there = self.said.get(&(step + 1)).into_iter().flatten();
-        said_there.fold(below(prefix, action, observation), |prefix, text| {
-            said(&prefix, text)
-        })
-    }
-
-    /// The user said something before the lowest undecided step.
-    pub(crate) fn was_said(&mut self, text: &str) {
-        let step = self.lowest();
-        self.said.entry(step).or_default().push(text.to_owned());
     }
 
     fn is_verified(&self, node: NodeId) -> bool {
@@ -235,6 +173,14 @@ impl Monitor {
     pub(crate) fn interrupted(&mut self, interrupt: &Interrupt) {
         assert!(!self.ended);
         match interrupt {
+            Interrupt::Replace {
+                step, candidate, ..
+            } => {
+                self.learn(step.0, candidate);
+                self.chosen.insert(step.0);
+            }
+            Interrupt::Accept { step, .. } => drop(self.chosen.insert(step.0)),
+            Interrupt::Stop => self.stopping = true,
             Interrupt::Suggest { prefixes, .. } => {
                 if let Some(prefix) = prefixes.head {
                     self.set_prefix_below(None, prefix);
@@ -243,21 +189,19 @@ impl Monitor {
                     self.set_prefix_below(Some(*node), *prefix);
                 }
             }
-            Interrupt::Backtrack { step, prefix, .. } => {
+            Interrupt::Backtrack {
+                step,
+                prefix,
+                candidate,
+                ..
+            } => {
                 assert_eq!(self.going_back, None);
                 self.going_back = Some((step.0, *prefix));
+                self.decides_there = *candidate;
                 // What is decided anew has not been stale.
                 self.stale = (0, 0);
             }
             _ => {}
-        }
-    }
-
-    fn set_prefix_below(&mut self, parent: Option<NodeId>, prefix: PrefixId) {
-        match (parent, self.verified.last_mut()) {
-            (Some(node), _) => drop(self.next_of.insert(node, prefix)),
-            (None, Some(step)) => step.next = prefix,
-            (None, None) => self.root = prefix,
         }
     }
 
@@ -268,8 +212,36 @@ impl Monitor {
 
     pub(crate) fn before(&mut self, input: &Input) {
         match input {
-            Input::Answered { call, .. } if self.calls.remove(call).is_some() => {
+            Input::Answered {
+                call,
+                candidate,
+                others,
+            } => {
+                for candidate in others.iter().chain([candidate]) {
+                    self.candidates.insert(candidate.action, *candidate);
+                }
+                let Some((role, step, prefix)) = self.calls.remove(call) else {
+                    return;
+                };
                 self.answered.insert(*call);
+                let answer = Answer {
+                    role,
+                    step,
+                    prefix,
+                    action: candidate.action,
+                };
+                self.answers.insert(*call, answer);
+                for candidate in others.iter().chain([candidate]) {
+                    self.learn(step, candidate);
+                }
+            }
+            Input::Offered { prefix, candidates } => {
+                for candidate in candidates {
+                    self.candidates.insert(candidate.action, *candidate);
+                    if let Some(step) = self.step_below(*prefix) {
+                        self.learn(step, candidate);
+                    }
+                }
             }
             Input::Failed { call, .. } if self.calls.remove(call).is_some() => {
                 self.answered.insert(*call);
@@ -282,9 +254,12 @@ impl Monitor {
                 if let Some((node, step)) = self.executions.remove(execution) {
                     self.completed.insert(*execution, (node, step));
                     if let Outcome::Completed {
-                        next, observation, ..
+                        next,
+                        observation,
+                        changes,
                     } = outcome
                     {
+                        self.states.completed(*execution, node, changes);
                         self.next_of.insert(node, *next);
                         let (parent, action) = self.launched_as[execution];
                         self.hashed_from
@@ -302,6 +277,7 @@ impl Monitor {
                 self.undone.extend(self.verified.drain(first..));
                 if undone.refused.is_some() {
                     self.says = None;
+                    self.decides_there = None;
                     self.going_back = Some((undone.first.0, undone.next));
                 }
             }
@@ -310,7 +286,7 @@ impl Monitor {
                     return;
                 };
                 self.retiring = None;
-                if *result != RetireResult::Done && self.kinds.contains_key(node) {
+                if *result != RetireResult::Done && self.next_of.contains_key(node) {
                     self.outdated = Some(retiring);
                 }
                 if let RetireResult::Stale { .. } = result {
@@ -333,6 +309,7 @@ impl Monitor {
                         source: decided.source,
                         prefix,
                         next: self.next_of.get(node).copied().unwrap_or(prefix),
+                        state: self.states.of(*node).unwrap_or(self.head_state()),
                     });
                 }
             }
@@ -340,11 +317,14 @@ impl Monitor {
         }
     }
 
-    pub(crate) fn after(&mut self, effects: &[Effect]) {
+    /// What the planner wants, at a time. While it waits for nobody's word, there is nothing
+    /// that it could do and does not.
+    pub(crate) fn after(&mut self, now: Time, effects: &[Effect]) {
         for effect in effects {
             assert!(!self.ended, "an effect after the end: {effect:?}");
-            self.effect(effect);
+            self.effect(now, effect);
         }
+        self.check_promptness();
         assert!(
             self.ended || self.stale.1 <= 3,
             "stale for ever, and nobody is told"
@@ -352,6 +332,60 @@ impl Monitor {
         if self.ended {
             self.check_accounts();
         }
+    }
+
+    /// Rules 4c and 5: who has spoken is not kept waiting.
+    fn check_promptness(&self) {
+        for (role, step, _) in self.calls.values() {
+            let mut answers = self.answers.values();
+            let answered = answers.any(|of| (of.role, of.step) == (Role::Target, *step));
+            assert!(
+                *role == Role::Target || !answered,
+                "A is asked, and T has answered"
+            );
+        }
+        let lowest = self.lowest();
+        let held = self.paused || self.stopping || self.going_back.is_some() || self.ended;
+        let settled = self.decided.values().all(|of| self.holds(of.node));
+        if held || !settled {
+            return;
+        }
+        assert!(!self.chosen.contains(&lowest), "the user's verdict waits");
+        let prefix = self.known_prefix_of(lowest);
+        let mut answers = self.answers.values();
+        let waits =
+            answers.any(|of| (of.role, of.step, Some(of.prefix)) == (Role::Target, lowest, prefix));
+        assert!(!waits || self.claims.contains(&lowest), "T's answer waits");
+    }
+
+    /// Whether somebody works: an agent, a sandbox, or who records and undoes.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.calls.is_empty() || !self.executions.is_empty() || self.is_recording()
+    }
+
+    pub(crate) fn is_recording(&self) -> bool {
+        self.retiring.is_some() || self.undoing
+    }
+
+    /// Whether there was a target agent yet.
+    pub(crate) fn knows_target(&self) -> bool {
+        self.capacity > 0
+    }
+
+    /// Whether the node has a result that holds.
+    fn holds(&self, node: NodeId) -> bool {
+        self.states.holds(node).is_some()
+    }
+
+    /// The state of the workspace.
+    fn head_state(&self) -> State {
+        self.verified.last().map_or(State::default(), |of| of.state)
+    }
+
+    /// Somebody said something in time.
+    fn learn(&mut self, step: u32, candidate: &Candidate) {
+        self.candidates.insert(candidate.action, *candidate);
+        self.known.insert((step, candidate.action));
     }
 
     fn launch(&self, what: &Effect) {
@@ -362,7 +396,7 @@ impl Monitor {
         assert_eq!(self.going_back, None, "while going back: {what:?}");
     }
 
-    fn effect(&mut self, effect: &Effect) {
+    fn effect(&mut self, now: Time, effect: &Effect) {
         match effect {
             Effect::Ask {
                 call,
@@ -407,10 +441,23 @@ impl Monitor {
                 self.answered.insert(*call);
             }
             Effect::CallEnded {
-                call, role, end, ..
+                call,
+                role,
+                step,
+                end,
+                ..
             } => {
                 let known = self.answered.remove(call) || self.calls.remove(call).is_some();
                 assert!(known, "{call} was not asked or ended before");
+                let answer = self.answers.remove(call);
+                if *end == AskEnd::Used {
+                    let answer = answer.expect("what is used was answered in time");
+                    let prefix = self.known_prefix_of(step.0);
+                    assert_eq!(Some(answer.prefix), prefix, "used on another prefix");
+                    if *role == Role::Target {
+                        self.used.insert(step.0, answer);
+                    }
+                }
                 assert!(self.ended_calls.insert(*call), "{call} ended twice");
                 self.ends.push((*role, *end));
             }
@@ -437,7 +484,19 @@ impl Monitor {
                 }
                 let twice = self.executions.values().any(|(of, _)| of == node);
                 assert!(!twice, "{node} is executed twice at once");
-                self.kinds.insert(*node, *kind);
+                assert!(
+                    self.known.contains(&(step.0, *action)),
+                    "nobody wants {action:?}, or too late"
+                );
+                let on = match parent.filter(|parent| !self.is_verified(*parent)) {
+                    None => self.head_state(),
+                    Some(parent) => {
+                        let state = self.states.of(parent);
+                        state.expect("the parent has a result that holds")
+                    }
+                };
+                self.states.launched(*execution, *node, on);
+                self.nodes.insert(*node);
                 self.outdated.take_if(|outdated| outdated == node);
                 self.launched_executions += 1;
                 let beside = self.executions.values().filter(|(_, at)| *at == step.0);
@@ -452,10 +511,10 @@ impl Monitor {
                 assert_eq!(step as usize, self.verified.len(), "released out of order");
                 let decided = &self.decided[&step];
                 assert!(decided.node == node && decided.shown, "released unseen");
-                let reviewed = decided.source == Source::User || self.config.review.is_zero();
+                let reviewed = self.reviews.get(&step).is_some_and(|end| *end <= now);
                 assert!(
-                    reviewed || self.reviews.contains(&step),
-                    "released unreviewed"
+                    reviewed || self.config.review.is_zero() || decided.source == Source::User,
+                    "released before its review is over"
                 );
                 assert!(!self.claims.contains(&step), "released while claimed");
                 assert!(self.parked.contains(execution), "it is not parked");
@@ -472,11 +531,21 @@ impl Monitor {
                 end,
             } => {
                 assert_eq!(self.completed.remove(execution), Some((*node, step.0)));
+                match end {
+                    ExecutionEnd::Used => {
+                        let of = self.states.holds(*node);
+                        assert_eq!(of, Some(*execution), "used, and not its result");
+                    }
+                    ExecutionEnd::Dropped | ExecutionEnd::Failed => {
+                        self.states.dropped(*execution, *node);
+                    }
+                }
                 let before = self.ended_executions.insert(*execution, *end);
                 assert_eq!(before, None, "{execution} ended twice");
             }
             Effect::Squash { node, step, .. } => {
                 assert!(self.squashed.insert(*node), "{node} is squashed twice");
+                self.nodes.insert(*node);
                 assert!(self.verified.iter().all(|step| step.node != *node));
                 // What was decided on it is undecided.
                 if self.decided.get(&step.0).is_some_and(|of| of.node == *node) {
@@ -499,6 +568,18 @@ impl Monitor {
                     }
                     None => assert_eq!(step.0, self.lowest(), "decided out of order"),
                 }
+                assert!(
+                    *source == Source::User || !self.claims.contains(&step.0),
+                    "T decides while the user is deciding"
+                );
+                let chosen = self.chosen.remove(&step.0);
+                assert_eq!(chosen, *source == Source::User, "the user outranks T");
+                if let Some(answer) = self.used.remove(&step.0) {
+                    assert_eq!(answer.action, *action, "T said something else");
+                } else {
+                    assert_eq!(*source, Source::User, "decided without an answer");
+                }
+                self.nodes.insert(*node);
                 self.reviews.remove(&step.0);
                 self.decided.insert(
                     step.0,
@@ -522,6 +603,20 @@ impl Monitor {
                 assert_eq!(decided.node, *node);
                 assert!(decided.shown, "retired before it was shown");
                 assert!(!self.claims.contains(&step.0), "retired while claimed");
+                let reviewed = self.reviews.get(&step.0).is_some_and(|end| *end <= now);
+                assert!(
+                    reviewed || self.config.review.is_zero() || decided.source == Source::User,
+                    "retired before its review is over"
+                );
+                let ends = self.candidates[&decided.action].kind == ActionKind::Terminate;
+                let ran = self.states.holds(*node).map(|of| self.launched_as[&of].1);
+                assert!(ends || ran.is_some(), "retired without an observation");
+                assert!(
+                    ends || ran == Some(decided.action),
+                    "it is not what was executed"
+                );
+                let on = self.states.below(*node).unwrap_or(self.head_state());
+                assert_eq!(on, self.head_state(), "it ran on something else");
                 assert!(!self.executions.values().any(|(of, _)| of == node));
                 assert_ne!(
                     self.outdated,
@@ -557,6 +652,8 @@ impl Monitor {
                     .chain(siblings.iter().map(|(node, _)| node));
                 let new = nodes.filter(|node| self.proposed.insert(**node)).count();
                 assert!(new > 0, "{node} is shown twice");
+                self.nodes.insert(*node);
+                self.nodes.extend(siblings.iter().map(|(node, _)| *node));
                 assert!(siblings.len() < self.config.width.clamp(1, 8) as usize);
                 let parent = step
                     .0
@@ -581,6 +678,7 @@ impl Monitor {
                 ..
             } => {
                 assert_ne!(*corrects, Some(*node));
+                self.nodes.insert(*node);
                 let earlier = self.decided.range(..step.0);
                 assert!(
                     earlier.clone().all(|(_, of)| of.shown),
@@ -600,10 +698,10 @@ impl Monitor {
                     assert!(self.announced.insert((*node, *source)));
                 }
             }
-            Presented::ReviewOpened { step, node, .. } => {
+            Presented::ReviewOpened { step, node, until } => {
                 assert!(self.decided[&step.0].shown);
                 assert_eq!(self.decided[&step.0].node, *node);
-                self.reviews.insert(step.0);
+                self.reviews.insert(step.0, *until);
             }
             Presented::Claimed { step, .. } => {
                 assert!(step.0 <= self.lowest() && step.0 as usize >= self.verified.len());
@@ -619,7 +717,7 @@ impl Monitor {
             Presented::Continued { .. } => self.stalled = false,
             Presented::Paused => self.paused = true,
             Presented::Resumed => self.paused = false,
-            Presented::Refused { .. } => {}
+            Presented::Refused { step, .. } => drop(self.chosen.remove(&step.0)),
             Presented::Backtracked { step, generation } => {
                 let (to, prefix) = self.going_back.take().expect("the user went back");
                 assert_eq!((step.0, *generation), (to, self.generation + 1));
@@ -635,7 +733,11 @@ impl Monitor {
                     self.was_said(&text);
                 }
                 self.stale = (0, 0);
-                self.reviews.retain(|review| *review < step.0);
+                self.reviews.retain(|review, _| *review < step.0);
+                if let Some(candidate) = self.decides_there.take() {
+                    self.learn(step.0, &candidate);
+                    self.chosen.insert(step.0);
+                }
                 let above = self.decided.values().next_back().map(|of| of.node);
                 self.set_prefix_below(above, prefix);
             }
@@ -657,6 +759,13 @@ impl Monitor {
         assert!(self.executions.is_empty() && self.completed.is_empty());
         assert!(self.claims.is_empty());
         assert_eq!(self.retiring, None);
+        let gone = |node: &NodeId| {
+            let mut steps = self.verified.iter().chain(&self.undone);
+            self.squashed.contains(node) || steps.any(|step| step.node == *node)
+        };
+        for node in &self.nodes {
+            assert!(gone(node), "{node} is neither verified nor squashed");
+        }
         let asked: u32 = self.asked.values().sum();
         assert_eq!(asked as usize, self.ended_calls.len());
         assert_eq!(

@@ -4,13 +4,15 @@
 use crate::monitor::Monitor;
 use forerun_planner::{
     Candidate, Config, DepthControl, Effect, Failure, Input, Interrupt, Outcome, Planner,
-    Presented, RetireResult, State, Window,
+    RetireResult, State, Window,
 };
-use forerun_types::{
-    ActionKey, ActionKind, Digest, ExecutionId, Hasher, PrefixId, Role, StepIndex, Time,
-};
+use forerun_types::{ActionKey, ActionKind, Digest, ExecutionId, PrefixId, Role, StepIndex, Time};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
+
+/// No session of a test is told more than this.
+const INPUTS_MAX: usize = 100_000;
 
 pub(crate) fn config(depth: u32, window: Window, max_steps: u32) -> Config {
     Config {
@@ -27,6 +29,15 @@ pub(crate) fn root() -> PrefixId {
     PrefixId::root("task", "", &Digest::of("tools"))
 }
 
+/// A digest that tells things of a test apart, and costs little.
+pub(crate) fn digest(of: impl Hash) -> Digest {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&hasher.finish().to_le_bytes());
+    Digest(bytes)
+}
+
 pub(crate) fn action(text: &str) -> Candidate {
     let kind = match text.split(' ').next() {
         Some("terminate") => ActionKind::Terminate,
@@ -34,52 +45,34 @@ pub(crate) fn action(text: &str) -> Candidate {
         _ => ActionKind::Tool,
     };
     Candidate {
-        action: ActionKey(Digest::of(text)),
+        action: ActionKey(digest(text)),
         kind,
         tool: 0,
     }
 }
 
 /// A number in 0..2^64 from anything.
-pub(crate) fn draw(seed: u64, what: &str, prefix: &PrefixId) -> u64 {
-    let digest = Hasher::new("forerun planner test")
-        .field(seed.to_le_bytes())
-        .field(what)
-        .digest(&prefix.0)
-        .finish();
+pub(crate) fn draw(seed: u64, what: impl Hash) -> u64 {
+    let digest = digest((seed, what));
     u64::from_le_bytes(digest.0[..8].try_into().expect("eight bytes"))
-}
-
-/// The same in 0..1.
-pub(crate) fn unit(seed: u64, what: &str, prefix: &PrefixId) -> f64 {
-    draw(seed, what, prefix) as f64 / u64::MAX as f64
 }
 
 /// The prefix below an action with an observation.
 pub(crate) fn below(prefix: &PrefixId, action: &ActionKey, observation: &Digest) -> PrefixId {
-    let hasher = Hasher::new("forerun planner test prefix");
-    PrefixId(
-        hasher
-            .digest(&prefix.0)
-            .digest(&action.0)
-            .digest(observation)
-            .finish(),
-    )
+    PrefixId(digest((prefix, action, observation)))
 }
 
 /// The prefix with something that the user said.
 pub(crate) fn said(prefix: &PrefixId, text: &str) -> PrefixId {
-    let hasher = Hasher::new("forerun planner test suggestion");
-    PrefixId(hasher.digest(&prefix.0).field(text).finish())
+    PrefixId(digest((prefix, text)))
 }
 
 /// A deterministic tool: its outcome depends on the prefix and the action alone.
 pub(crate) fn outcome(prefix: &PrefixId, action: &ActionKey) -> Outcome {
-    let hasher = Hasher::new("forerun planner test observation");
-    let observation = hasher.digest(&prefix.0).digest(&action.0).finish();
+    let observation = digest((prefix, action));
     Outcome::Completed {
         observation,
-        changes: Digest::of(action.0.0),
+        changes: action.0,
         next: below(prefix, action, &observation),
     }
 }
@@ -101,9 +94,6 @@ pub(crate) struct Running {
 /// When an agent answers, and what: its candidates, best first.
 pub(crate) type Answer = (u64, Result<Vec<Candidate>, Failure>);
 
-/// What a person does, and how long after a line is shown.
-pub(crate) type Person = dyn Fn(&Presented) -> Option<(u64, Interrupt)>;
-
 /// What happens to whom after how many microseconds. All pure functions.
 pub(crate) struct World {
     pub(crate) target: Box<dyn Fn(Asked) -> Answer>,
@@ -114,40 +104,6 @@ pub(crate) struct World {
     pub(crate) retire: Box<dyn Fn(u64) -> (u64, RetireResult)>,
     /// Undoing: how many steps of those that were wanted stay.
     pub(crate) undo: Box<dyn Fn(u64) -> (u64, u32)>,
-    /// A person who looks at the screen, and says something later.
-    pub(crate) user: Box<Person>,
-}
-
-impl World {
-    /// T answers `truth(prefix)`, and A the same or, with probability 1-`accuracy`,
-    /// something else. Times in microseconds.
-    pub(crate) fn new(seed: u64, accuracy: f64, t: u64, a: u64, e: u64) -> World {
-        World {
-            target: Box::new(move |asked| (t, Ok(vec![truth(seed, &asked.prefix)]))),
-            approximation: Box::new(move |asked| {
-                (a, Ok(vec![guess(seed, accuracy, &asked.prefix)]))
-            }),
-            execute: Box::new(move |running| (e, outcome(&running.prefix, &running.action))),
-            parks: Box::new(|_| false),
-            retire: Box::new(|_| (0, RetireResult::Done)),
-            undo: Box::new(|_| (0, 0)),
-            user: Box::new(|_| None),
-        }
-    }
-}
-
-/// T as a function of the prefix.
-pub(crate) fn truth(seed: u64, prefix: &PrefixId) -> Candidate {
-    action(&format!("tool {}", draw(seed, "truth", prefix)))
-}
-
-/// A as a function of the prefix.
-pub(crate) fn guess(seed: u64, accuracy: f64, prefix: &PrefixId) -> Candidate {
-    if unit(seed, "accuracy", prefix) < accuracy {
-        truth(seed, prefix)
-    } else {
-        action(&format!("tool {}", draw(seed, "mistake", prefix)))
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -168,6 +124,9 @@ fn rank(event: &Event, role: Option<Role>) -> u8 {
     }
 }
 
+/// Something that a world may be asked for again.
+type Tried = (&'static str, Option<PrefixId>, Option<ActionKey>);
+
 pub(crate) struct Sim {
     pub(crate) planner: Planner,
     pub(crate) monitor: Monitor,
@@ -175,9 +134,8 @@ pub(crate) struct Sim {
     pub(crate) now: u64,
     queue: BTreeMap<(u64, u8, u64), Event>,
     sequence: u64,
-    counts: BTreeMap<String, u64>,
+    counts: BTreeMap<Tried, u64>,
     parked: BTreeMap<ExecutionId, (u64, Outcome)>,
-    pub(crate) log: Vec<(u64, Effect)>,
     /// What the planner was told and said, for a replay.
     pub(crate) tape: Vec<(Time, Result<Input, Interrupt>, Vec<Effect>)>,
     pub(crate) refusals: u32,
@@ -195,7 +153,6 @@ impl Sim {
             sequence: 0,
             counts: BTreeMap::new(),
             parked: BTreeMap::new(),
-            log: Vec::new(),
             tape: Vec::new(),
             refusals: 0,
         };
@@ -220,7 +177,7 @@ impl Sim {
     }
 
     /// Counts how often something was tried, so that a world can answer differently then.
-    fn count(&mut self, what: String) -> u64 {
+    fn count(&mut self, what: Tried) -> u64 {
         let count = self.counts.entry(what).or_default();
         *count += 1;
         *count - 1
@@ -334,11 +291,27 @@ impl Sim {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
-        self.monitor.after(&effects);
+        self.monitor.after(Time(self.now), &effects);
+        self.check_progress();
         for effect in &effects {
-            self.log.push((self.now, effect.clone()));
             self.schedule(effect);
         }
+    }
+
+    /// No deadlock: somebody works, or the session waits for its owner, for a time that comes, or
+    /// for its first target.
+    fn check_progress(&self) {
+        let goes_on = match self.planner.state() {
+            State::Running => {
+                self.monitor.is_busy()
+                    || self.planner.next_timeout().is_some()
+                    || !self.monitor.knows_target()
+            }
+            State::Stopping | State::Backtracking => self.monitor.is_recording(),
+            State::Paused | State::Stalled { .. } | State::Ended => true,
+        };
+        assert!(goes_on, "nobody works: {:#?}", self.planner);
+        assert!(self.tape.len() < INPUTS_MAX, "it goes on for ever");
     }
 
     fn schedule(&mut self, effect: &Effect) {
@@ -347,7 +320,7 @@ impl Sim {
                 call, role, prefix, ..
             } => {
                 let asked = Asked {
-                    count: self.count(format!("{role} {prefix}")),
+                    count: self.count((role.as_str(), Some(*prefix), None)),
                     prefix: *prefix,
                 };
                 let (after, answer) = match role {
@@ -373,8 +346,9 @@ impl Sim {
                 ..
             } => {
                 let prefix = self.monitor.prefix_below(*parent);
+                let how = if *speculative { "speculate" } else { "execute" };
                 let running = Running {
-                    count: self.count(format!("{prefix} {action:?} {speculative}")),
+                    count: self.count((how, Some(prefix), Some(*action))),
                     prefix,
                     action: *action,
                     speculative: *speculative,
@@ -395,29 +369,43 @@ impl Sim {
                 self.at(self.now + after, Input::Executed { execution, outcome });
             }
             Effect::Retire { node, .. } => {
-                let count = self.count("retire".to_owned());
+                let count = self.count(("retire", None, None));
                 let (after, result) = (self.world.retire)(count);
                 let node = *node;
                 self.at(self.now + after, Input::Retired { node, result });
             }
             Effect::Undo { from } => {
-                let count = self.count("undo".to_owned());
+                let count = self.count(("undo", None, None));
                 let (after, stay) = (self.world.undo)(count);
                 let undone = self.monitor.undone_to(from.0, stay);
                 self.at(self.now + after, Input::Undone(undone));
-            }
-            Effect::Present(line) => {
-                if let Some((after, interrupt)) = (self.world.user)(line) {
-                    self.user_at(self.now + after, interrupt);
-                }
             }
             // Answers of cancelled calls and stopped executions still come: late.
             _ => {}
         }
     }
 
-    /// Runs the tape through a fresh planner; panics if it says anything else.
-    pub(crate) fn replay(&self) {
+    /// The process ends, and another one goes on from the record of what the planner was told.
+    /// Agents attach again after a while and know of no call; what was executing starts over;
+    /// what was being recorded or undone is brought to its end.
+    pub(crate) fn crash(&mut self, away: u64, capacity: u32) {
+        self.planner = self.replay();
+        for ((time, ..), event) in std::mem::take(&mut self.queue) {
+            match event {
+                Event::Input(Input::Answered { .. } | Input::Failed { .. }) => {}
+                Event::Input(Input::Executed { .. }) => self.push(time + away, event, None),
+                Event::Input(_) | Event::User(_) => self.push(time, event, None),
+            }
+        }
+        for role in [Role::Approximation, Role::Target] {
+            self.feed(Input::AgentLost { role });
+            self.at(self.now + away, Input::AgentAttached { role, capacity });
+        }
+    }
+
+    /// Runs the tape through a fresh planner, which is as this one is then; panics if it says
+    /// anything else.
+    pub(crate) fn replay(&self) -> Planner {
         let mut planner = Planner::new(self.planner.config().clone(), root());
         for (time, event, effects) in &self.tape {
             let again = match event.clone() {
@@ -428,5 +416,8 @@ impl Sim {
             };
             assert_eq!(&again, effects);
         }
+        assert_eq!(planner.steps(), self.planner.steps());
+        assert_eq!(planner.counters(), self.planner.counters());
+        planner
     }
 }
