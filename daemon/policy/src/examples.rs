@@ -1,7 +1,8 @@
 //! A set's table of examples: what must run, be held, asked or denied.
 
+use crate::decide::By;
 use crate::set::unprotect;
-use crate::{CallRequest, CommitRequest, Counters, Outcome, PolicySet, Tested};
+use crate::{CallRequest, CommitRequest, Counters, Decision, Outcome, PolicySet, Tested};
 use forerun_types::{
     Action, Annotations, ChangeKind, Digest, PathChange, Source, Speculation, StepIndex,
     ToolDescription, Touch, fold,
@@ -204,7 +205,7 @@ impl Example {
             self.arguments.to_string()
         };
         let action = Action::parse(tool, &arguments).map_err(|error| error.to_string())?;
-        let decision = set.decide_call(&CallRequest {
+        let call = CallRequest {
             principal: self.by,
             action: &action,
             step: StepIndex(0),
@@ -215,7 +216,8 @@ impl Example {
                 bytes_written: self.bytes_written,
                 commits: 0,
             },
-        });
+        };
+        let decision = agreed(|by| set.decide_call_by(by, &call))?;
         if matches!(
             decision.code,
             "policy_unknown_tool" | "policy_arguments" | "policy_error"
@@ -274,11 +276,12 @@ impl Example {
                 kind: kind.clone(),
             }));
         }
-        let decision = set.decide_commit(&CommitRequest {
+        let commit = CommitRequest {
             principal: self.by,
             changed: &changed,
             shared: self.shared,
-        });
+        };
+        let decision = agreed(|by| set.decide_commit_by(by, &commit))?;
         Ok((decision.outcome, decision.policies))
     }
 }
@@ -302,6 +305,16 @@ impl ExampleTool {
             component: Digest::of(&self.name),
             client: self.client,
         }
+    }
+}
+
+/// What the rules and Cedar decide, if it is the same.
+fn agreed(decide: impl Fn(By) -> Decision) -> Result<Decision, String> {
+    let [rules, cedar] = [By::Rules, By::Cedar].map(decide);
+    let same = (rules.outcome, &rules.policies) == (cedar.outcome, &cedar.policies);
+    match same {
+        true => Ok(rules),
+        false => Err("the rules and Cedar do not agree".to_owned()),
     }
 }
 

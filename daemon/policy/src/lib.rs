@@ -3,8 +3,8 @@
 //! the schema are in `policies/` at the top of the repository.
 //!
 //! ```text
-//!   tools ──▶ schema ──▶ strict validation ──▶ PolicySet ──┬─▶ decide_call    Cedar, sliced by action
-//!   source ─────────────────────▲                          ├─▶ decide_commit  Cedar + path rules
+//!   tools ──▶ schema ──▶ strict validation ──▶ PolicySet ──┬─▶ decide_call    rules, sliced by action
+//!   source ─────────────────────▲                          ├─▶ decide_commit  rules + path rules
 //!                                                          └─▶ path_rules     plain data, for sandboxes
 //! ```
 //!
@@ -13,6 +13,8 @@
 //!   is the decision. So no two permits can contradict each other, and a typing error
 //!   denies.
 //! - **Invariant:** a policy that Cedar could not evaluate denies, whatever else permits.
+//! - **Invariant:** rules decide as Cedar would. What a rule can not tell of its policy's
+//!   condition, it has Cedar evaluate.
 //! - **Invariant:** the path rules of a set decide as Cedar would: a condition that does
 //!   not compile into them is refused when the set is loaded.
 //! - A set is layers: what is protected lies under every one, and the system and the project
@@ -28,9 +30,12 @@ mod decide;
 mod definition;
 mod error;
 mod examples;
+mod expression;
+mod fact;
 mod paths;
 mod ready;
 mod request;
+mod rule;
 mod schema;
 mod set;
 mod source;
