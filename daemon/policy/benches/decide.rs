@@ -2,7 +2,8 @@
 //! under `coding` and under a set of a thousand policies.
 //!
 //! `cargo bench -p forerun-policy --bench decide`. The reference is the smallest set there is
-//! (one permit): what a request costs, whatever the policies. On two virtual cores:
+//! (one permit): what a request costs, whatever the policies. On two virtual cores, the fastest
+//! tenth of the samples, since other work ran beside them:
 //!
 //! | | time |
 //! |---|---|

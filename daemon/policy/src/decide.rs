@@ -219,7 +219,7 @@ impl PolicySet {
     }
 
     /// The denial of the first path of a delta that may not be changed.
-    fn denied_change(&self, commit: &CommitRequest<'_>) -> Option<Decision> {
+    pub(crate) fn denied_change(&self, commit: &CommitRequest<'_>) -> Option<Decision> {
         let rules = self.path_rules(commit.principal, false);
         let mut touched = commit.changed.iter().flat_map(touches);
         let denied = touched.find_map(|(touch, path)| {

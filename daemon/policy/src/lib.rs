@@ -6,6 +6,7 @@
 //!   tools ──▶ schema ──▶ strict validation ──▶ PolicySet ──┬─▶ decide_call    rules, sliced by action
 //!   source ─────────────────────▲                          ├─▶ decide_commit  rules + path rules
 //!                                                          └─▶ path_rules     plain data, for sandboxes
+//!   two sets ──▶ diff              what one allows more or less than the other
 //! ```
 //!
 //! - Default deny, forbid wins. **The mode is part of the question:** Cedar is asked
@@ -28,6 +29,7 @@ mod arguments;
 mod conditions;
 mod decide;
 mod definition;
+mod diff;
 mod error;
 mod examples;
 mod expression;
@@ -43,8 +45,11 @@ mod touch;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod random;
 
 pub use definition::{Definition, Tested};
+pub use diff::{Change, DiffError, Difference, Finding, Witness};
 pub use error::{PolicyError, Problem};
 pub use request::{CallRequest, CommitRequest, Counters, Decision, Outcome};
 pub use set::{Layer, LoadOptions, PolicySet, Written};
