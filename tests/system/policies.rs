@@ -213,3 +213,75 @@ fn what_a_plan_used_so_far_reaches_its_policies() {
     );
     assert!(home.path("work/2").exists() && !home.path("work/3").exists());
 }
+
+#[test]
+fn a_diff_says_what_a_change_amounts_to_and_shows_a_request() {
+    let home = Home::new();
+    let write = |name: &str, more: &str| {
+        let set = home.path(name);
+        fs::create_dir_all(&set).expect("makes");
+        let own = "@id(\"tools\") permit (principal, action in Action::\"call\", resource) \
+                   unless { resource.open_world };\n\
+                   @id(\"commits\") permit (principal, action == Action::\"commit\", resource);\n";
+        fs::write(set.join("policy.cedar"), format!("{own}{more}")).expect("writes");
+        set.display().to_string()
+    };
+    let before = write("before", "");
+    let same = write("same", "// nothing new\n");
+    let wider = write(
+        "wider",
+        "@id(\"build\") permit (principal, action == Action::\"delete\", resource) \
+         when { resource in Path::\"/workspace/build\" };",
+    );
+    let reach = write(
+        "reach",
+        "@id(\"reach\") permit (principal, action == Action::\"connect\", resource) \
+         when { context.host == \"docs.example.org\" && !context.speculative };",
+    );
+    let said = |before: &str, after: &str| home.succeed(&["policy", "diff", before, after]);
+    assert!(said(&before, &same).contains("decides everything as"));
+    let widens = said(&before, &wider);
+    assert!(
+        widens.contains("widens") && widens.contains("deny before, run after"),
+        "{widens}"
+    );
+    assert!(widens.contains("/workspace/build"), "{widens}");
+    assert!(said(&wider, &before).contains("narrows"));
+    let reaches = said(&before, &reach);
+    assert!(
+        reaches.contains("widens") && reaches.contains("docs.example.org"),
+        "{reaches}"
+    );
+    let both = said("coding", "read-only");
+    assert!(both.contains("allows some things more"), "{both}");
+    let json = home.succeed(&["policy", "diff", &before, &wider, "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["change"], "widens");
+    assert_eq!(json["narrower"]["impossible"], true);
+    home.fail(66, &["policy", "diff", &before, "nowhere"]);
+}
+
+#[test]
+fn a_request_is_explained_with_what_the_configuration_says_of_its_host() {
+    let home = Home::with_config("[network]\nallow = [\"docs.example.org\"]\n");
+    let explain = |url: &str| {
+        home.succeed(&[
+            "policy",
+            "explain",
+            "connect",
+            url,
+            "--policy",
+            "network-allow-list",
+        ])
+    };
+    let listed = explain("https://docs.example.org/guide");
+    assert!(
+        listed.contains("unverified  hold") && listed.contains("target      run"),
+        "{listed}"
+    );
+    let other = explain("https://elsewhere.example/");
+    assert!(other.contains("hosts-that-are-not-listed"), "{other}");
+    let own = explain("http://127.0.0.1:8080/");
+    assert!(own.contains("no tool may reach"), "{own}");
+    home.fail(65, &["policy", "explain", "connect", "elsewhere"]);
+}

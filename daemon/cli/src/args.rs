@@ -528,6 +528,16 @@ pub(crate) enum PolicyCommand {
     /// How a set decides something, by which policies, and why
     #[command(subcommand)]
     Explain(ExplainCommand),
+    /// What changes from one set to another: whether it widens, narrows or both, with a request
+    /// that shows it
+    Diff {
+        /// A name, or a directory with `policy.cedar`
+        #[arg(value_name = "BEFORE")]
+        before: String,
+        /// A name, or a directory with `policy.cedar`
+        #[arg(value_name = "AFTER")]
+        after: String,
+    },
     /// Read your own sets and the system's layer anew; sessions keep what they started with
     Reload,
 }
@@ -549,6 +559,16 @@ pub(crate) enum ExplainCommand {
     Write(ExplainPath),
     /// Deleting a path, or moving it away
     Delete(ExplainPath),
+    /// A request that a tool sends
+    Connect {
+        /// The address, http or https
+        url: String,
+        /// The method
+        #[arg(long, default_value = "GET")]
+        method: String,
+        #[command(flatten)]
+        about: ExplainArgs,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! An action's arguments as Cedar sees them.
 
+use crate::fact::{Fact, Fields};
 use crate::schema::{Field, Kind, LENGTH_SUFFIX};
-use cedar_policy::RestrictedExpression;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -12,9 +12,10 @@ pub(crate) const TEXT_BYTES_MAX: usize = 1 << 10;
 pub(crate) const ITEMS_MAX: usize = 256;
 
 /// The arguments of one call.
-pub(crate) struct Arguments {
+#[derive(Debug)]
+pub(crate) struct Arguments<'a> {
     /// The record `args`.
-    pub(crate) record: RestrictedExpression,
+    pub(crate) record: Fact<'a>,
     /// Whether the call has an argument that is not in it, or not whole but for a text.
     pub(crate) partial: bool,
 }
@@ -28,32 +29,33 @@ pub(crate) struct ArgumentError {
 }
 
 /// Converts a call's arguments.
-pub(crate) fn convert(kind: &Kind, arguments: &Value) -> Result<Arguments, ArgumentError> {
+pub(crate) fn convert<'a>(
+    kind: &'a Kind,
+    arguments: &'a Value,
+) -> Result<Arguments<'a>, ArgumentError> {
     let mut partial = false;
     let record = value(kind, arguments, "arguments", &mut partial)?;
     Ok(Arguments { record, partial })
 }
 
-fn value(
-    kind: &Kind,
-    given: &Value,
+fn value<'a>(
+    kind: &'a Kind,
+    given: &'a Value,
     at: &str,
     partial: &mut bool,
-) -> Result<RestrictedExpression, ArgumentError> {
+) -> Result<Fact<'a>, ArgumentError> {
     let wrong = |what| ArgumentError {
         at: at.to_owned(),
         what,
     };
     match (kind, given) {
-        (Kind::Text, Value::String(text)) => {
-            Ok(RestrictedExpression::new_string(cut(text).to_owned()))
-        }
+        (Kind::Text, Value::String(text)) => Ok(Fact::Text(cut(text).into())),
         (Kind::Text, _) => Err(wrong("is not a text")),
         (Kind::Whole, number) => number
             .as_i64()
-            .map(RestrictedExpression::new_long)
+            .map(Fact::Whole)
             .ok_or_else(|| wrong("is not a whole number of 64 bits")),
-        (Kind::Flag, Value::Bool(flag)) => Ok(RestrictedExpression::new_bool(*flag)),
+        (Kind::Flag, Value::Bool(flag)) => Ok(Fact::Flag(*flag)),
         (Kind::Flag, _) => Err(wrong("is not true or false")),
         (Kind::Set(items), Value::Array(given)) => {
             *partial |= given.len() > ITEMS_MAX;
@@ -62,9 +64,7 @@ fn value(
                 .take(ITEMS_MAX)
                 .enumerate()
                 .map(|(index, item)| value(items, item, &format!("{at}[{index}]"), partial));
-            Ok(RestrictedExpression::new_set(
-                items.collect::<Result<Vec<_>, _>>()?,
-            ))
+            Ok(Fact::Set(items.collect::<Result<_, _>>()?))
         }
         (Kind::Set(_), _) => Err(wrong("is not a list")),
         (Kind::Record(fields), Value::Object(members)) => record(fields, members, at, partial),
@@ -72,13 +72,13 @@ fn value(
     }
 }
 
-fn record(
-    fields: &BTreeMap<String, Field>,
-    members: &Map<String, Value>,
+fn record<'a>(
+    fields: &'a BTreeMap<String, Field>,
+    members: &'a Map<String, Value>,
     at: &str,
     partial: &mut bool,
-) -> Result<RestrictedExpression, ArgumentError> {
-    let mut pairs = Vec::with_capacity(2 * fields.len());
+) -> Result<Fact<'a>, ArgumentError> {
+    let mut pairs: Fields<'a> = Vec::with_capacity(2 * fields.len());
     for (name, field) in fields {
         let at = format!("{at}.{name}");
         match members.get(name) {
@@ -90,17 +90,17 @@ fn record(
             }
             None | Some(Value::Null) => {}
             Some(given) => {
-                pairs.push((name.clone(), value(&field.kind, given, &at, partial)?));
+                let fact = value(&field.kind, given, &at, partial)?;
+                pairs.push((name.into(), fact));
                 if let Value::String(text) = given {
-                    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
-                    let length = RestrictedExpression::new_long(length);
-                    pairs.push((format!("{name}{LENGTH_SUFFIX}"), length));
+                    let length = Fact::count(text.len() as u64);
+                    pairs.push((format!("{name}{LENGTH_SUFFIX}").into(), length));
                 }
             }
         }
     }
     *partial |= members.keys().any(|name| !fields.contains_key(name));
-    Ok(RestrictedExpression::new_record(pairs).expect("the names of a map are distinct"))
+    Ok(Fact::Record(pairs))
 }
 
 fn cut(text: &str) -> &str {
@@ -132,7 +132,8 @@ mod tests {
     }
 
     fn shown(arguments: Value) -> (String, bool) {
-        let arguments = convert(&kind(), &arguments).unwrap();
+        let kind = kind();
+        let arguments = convert(&kind, &arguments).unwrap();
         (format!("{:?}", arguments.record), arguments.partial)
     }
 

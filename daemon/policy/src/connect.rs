@@ -1,10 +1,10 @@
 //! Requests to hosts: what is asked of a set about them.
 
-use crate::decide::{long, modes, with_mode};
-use crate::paths::uid;
+use crate::decide::{By, modes};
+use crate::fact::{Fact, Question};
 use crate::{Counters, Decision, PolicySet};
-use cedar_policy::RestrictedExpression;
 use forerun_types::{Source, StepIndex};
+use std::borrow::Cow;
 
 /// Bytes of a path that policies see.
 const PATH_BYTES_MAX: usize = 1 << 10;
@@ -49,41 +49,36 @@ pub struct ConnectRequest<'a> {
 impl PolicySet {
     /// Decides a request to a host, as [`PolicySet::decide_call`] does a call.
     pub fn decide_connect(&self, request: &ConnectRequest<'_>) -> Decision {
-        let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-        let flag = RestrictedExpression::new_bool;
+        self.decide_connect_by(By::Rules, request)
+    }
+
+    pub(crate) fn decide_connect_by(&self, by: By, request: &ConnectRequest<'_>) -> Decision {
+        let text = |text| Fact::Text(Cow::Borrowed(text));
         let path = &request.path[..request.path.floor_char_boundary(PATH_BYTES_MAX)];
         let context = [
-            ("step", long(u64::from(request.step.0))),
-            ("depth", long(u64::from(request.depth))),
-            ("speculative", flag(request.speculative)),
-            ("counters", request.counters.record()),
+            ("step", Fact::count(u64::from(request.step.0))),
+            ("depth", Fact::count(u64::from(request.depth))),
+            ("speculative", Fact::Flag(request.speculative)),
+            ("counters", request.counters.fact()),
             ("scheme", text(request.scheme)),
             ("host", text(request.host)),
-            ("port", long(u64::from(request.port))),
+            ("port", Fact::count(u64::from(request.port))),
             ("method", text(request.method)),
             ("path", text(path)),
-            ("path_length", long(request.path.len() as u64)),
-            ("body_length", long(request.body_length)),
-            ("headers_length", long(request.headers_length)),
-            ("listed", flag(request.listed)),
-            ("ahead", flag(request.ahead)),
-            ("read_sensitive", flag(request.read_sensitive)),
+            ("path_length", Fact::count(request.path.len() as u64)),
+            ("body_length", Fact::count(request.body_length)),
+            ("headers_length", Fact::count(request.headers_length)),
+            ("listed", Fact::Flag(request.listed)),
+            ("ahead", Fact::Flag(request.ahead)),
+            ("read_sensitive", Fact::Flag(request.read_sensitive)),
         ];
-        let what = format!(
-            "{} to {} on port {}",
-            request.method, request.host, request.port
-        );
-        let modes = modes(request.principal, request.speculative);
-        self.decide(modes, &what, |mode| {
-            let resource = uid("Tool", request.tool);
-            let context = with_mode(mode, &context);
-            self.ask(
-                &self.0.schema.entities,
-                request.principal,
-                "connect",
-                resource,
-                context,
-            )
-        })
+        let attributes = self.0.schema.tools.get(request.tool);
+        let attributes = attributes.map_or(&[][..], |attributes| attributes);
+        let resource = Fact::entity("Tool", request.tool);
+        let principal = request.principal;
+        let question = Question::new(principal, "connect", resource, attributes, context);
+        let (method, host, port) = (request.method, request.host, request.port);
+        let what = format_args!("{method} to {host} on port {port}");
+        self.decide(by, modes(principal, request.speculative), what, question)
     }
 }

@@ -1,79 +1,86 @@
-//! Decisions: requests put to Cedar, mode by mode.
+//! Decisions: requests put to the rules of a set, mode by mode.
+//!
+//! A rule knows most conditions itself. Cedar evaluates the others, one policy at a time;
+//! [`By::Cedar`] has it decide all of them, to hold the rules against.
 
 use crate::arguments::convert;
+use crate::fact::{Fact, Question};
 use crate::paths::{self, in_workspace, uid};
 use crate::schema::call_action;
 use crate::touch::touch_action;
 use crate::{CallRequest, CommitRequest, Counters, Decision, Outcome, PolicySet};
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Entities, Request, RestrictedExpression,
+    Authorizer, Decision as CedarDecision, Effect, Entities, PolicySet as Cedar, Request, Response,
+    Schema,
 };
 use forerun_types::{ChangeKind, PathChange, Source, Touch, TouchDenied, fold};
+use std::fmt;
 
-/// What Cedar said about one mode.
-pub(crate) struct Answer {
+/// What was said about one mode.
+struct Answer {
     allowed: bool,
     policies: Vec<String>,
+}
+
+/// Who answers a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The rules of the action's slice.
+    Rules,
+    /// Cedar, with all policies and a request that it finds to be valid. Slow.
+    Cedar,
 }
 
 impl PolicySet {
     /// Decides a call of a tool. Unverified actions are asked for run, hold, ask; those
     /// of the target and the user whose verdict is there, for run and ask.
     pub fn decide_call(&self, call: &CallRequest<'_>) -> Decision {
+        self.decide_call_by(By::Rules, call)
+    }
+
+    pub(crate) fn decide_call_by(&self, by: By, call: &CallRequest<'_>) -> Decision {
         let tool = &call.action.tool;
-        let Some(kind) = self.0.schema.arguments.get(tool) else {
+        let schema = &self.0.schema;
+        let (Some(kind), Some(attributes)) = (schema.arguments.get(tool), schema.tools.get(tool))
+        else {
             let reason = format!("there is no tool {tool:?}");
             return Decision::deny("policy_unknown_tool", Vec::new(), reason);
         };
-        let arguments = match convert(kind, &call.action.arguments.to_value()) {
+        let arguments = call.action.arguments.to_value();
+        let arguments = match convert(kind, &arguments) {
             Ok(arguments) => arguments,
             Err(error) => return Decision::deny("policy_arguments", Vec::new(), error),
         };
         let context = [
-            ("step", long(u64::from(call.step.0))),
-            ("depth", long(u64::from(call.depth))),
-            (
-                "speculative",
-                RestrictedExpression::new_bool(call.speculative),
-            ),
-            ("counters", call.counters.record()),
+            ("step", Fact::count(u64::from(call.step.0))),
+            ("depth", Fact::count(u64::from(call.depth))),
+            ("speculative", Fact::Flag(call.speculative)),
+            ("counters", call.counters.fact()),
             ("args", arguments.record),
-            (
-                "args_partial",
-                RestrictedExpression::new_bool(arguments.partial),
-            ),
+            ("args_partial", Fact::Flag(arguments.partial)),
         ];
+        let action = call_action(tool);
+        let resource = Fact::entity("Tool", tool);
+        let question = Question::new(call.principal, &action, resource, attributes, context);
         let modes = modes(call.principal, call.speculative);
-        self.decide(modes, &format!("a call of {tool}"), |mode| {
-            let action = call_action(tool);
-            let resource = uid("Tool", tool);
-            let context = with_mode(mode, &context);
-            self.ask(
-                &self.0.schema.entities,
-                call.principal,
-                &action,
-                resource,
-                context,
-            )
-        })
+        self.decide(by, modes, format_args!("a call of {tool}"), question)
     }
 
     /// Decides whether a verified delta may reach the workspace: each of its paths, then
     /// the commit as a whole, for run and ask.
     pub fn decide_commit(&self, commit: &CommitRequest<'_>) -> Decision {
+        self.decide_commit_by(By::Rules, commit)
+    }
+
+    pub(crate) fn decide_commit_by(&self, by: By, commit: &CommitRequest<'_>) -> Decision {
         if let Some(denied) = self.denied_change(commit) {
             return denied;
         }
         let count = |is: fn(&ChangeKind) -> bool| {
-            long(
-                commit
-                    .changed
-                    .iter()
-                    .filter(|change| is(&change.kind))
-                    .count() as u64,
-            )
+            let changes = commit.changed.iter();
+            changes.filter(|change| is(&change.kind)).count() as u64
         };
-        let context = [
+        let counts = [
             ("created", count(|kind| matches!(kind, ChangeKind::Created))),
             (
                 "modified",
@@ -88,31 +95,41 @@ impl PolicySet {
                 "attributes",
                 count(|kind| matches!(kind, ChangeKind::Attributes)),
             ),
-            ("shared", long(commit.shared as u64)),
+            ("shared", commit.shared as u64),
         ];
-        self.decide(&[Outcome::Run, Outcome::Ask], "a commit", |mode| {
-            let resource = uid("Workspace", paths::WORKSPACE);
-            let context = with_mode(mode, &context);
-            self.ask(
-                &self.0.schema.entities,
-                commit.principal,
-                "commit",
-                resource,
-                context,
-            )
-        })
+        self.decide_counts(by, commit.principal, counts)
+    }
+
+    /// Decides a commit whose paths may all be changed, by how many there are of each kind.
+    pub(crate) fn decide_counts(
+        &self,
+        by: By,
+        principal: Source,
+        counts: [(&str, u64); 6],
+    ) -> Decision {
+        let resource = Fact::entity("Workspace", paths::WORKSPACE);
+        let context = counts.map(|(name, count)| (name, Fact::count(count)));
+        let question = Question::new(principal, "commit", resource, &[], context);
+        self.decide(by, &[Outcome::Run, Outcome::Ask], "a commit", question)
     }
 
     /// The first mode that is allowed, else a denial.
     pub(crate) fn decide(
         &self,
+        by: By,
         modes: &[Outcome],
-        what: &str,
-        ask: impl Fn(Outcome) -> Result<Answer, String>,
+        what: impl fmt::Display,
+        mut question: Question<'_>,
     ) -> Decision {
         let mut forbidding: Vec<String> = Vec::new();
         for mode in modes {
-            let answer = match ask(*mode) {
+            question.in_mode(mode.as_str());
+            let entities = &self.0.schema.entities;
+            let answer = match by {
+                By::Rules => self.ask(&question, entities),
+                By::Cedar => self.ask_cedar(&question, entities),
+            };
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
                     let reason = format!("policy could not decide {what} ({error})");
@@ -191,7 +208,7 @@ impl PolicySet {
     }
 
     /// The denial of the first path of a delta that may not be changed.
-    fn denied_change(&self, commit: &CommitRequest<'_>) -> Option<Decision> {
+    pub(crate) fn denied_change(&self, commit: &CommitRequest<'_>) -> Option<Decision> {
         let rules = self.path_rules(commit.principal, false);
         let mut touched = commit.changed.iter().flat_map(touches);
         let denied = touched.find_map(|(touch, path)| {
@@ -261,11 +278,8 @@ impl PolicySet {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         let context = [
-            ("speculative", RestrictedExpression::new_bool(speculative)),
-            (
-                "unprotected",
-                RestrictedExpression::new_bool(is_unprotected),
-            ),
+            ("speculative", Fact::Flag(speculative)),
+            ("unprotected", Fact::Flag(is_unprotected)),
         ];
         let schema = &self.0.schema;
         let entities = schema
@@ -273,45 +287,50 @@ impl PolicySet {
             .clone()
             .add_entities([paths::entity(path)], Some(&schema.schema))
             .map_err(|error| error.to_string())?;
-        let context = with_mode(Outcome::Run, &context);
-        self.ask(
-            &entities,
-            principal,
-            touch_action(touch),
-            uid("Path", &folded),
-            context,
-        )
+        let resource = Fact::entity("Path", &folded);
+        let question = Question::new(principal, touch_action(touch), resource, &[], context);
+        self.ask_cedar(&question, &entities)
     }
 
-    /// Puts one request to Cedar. A policy that can not be evaluated is an error, since
-    /// Cedar would go on as if it were not there.
-    pub(crate) fn ask(
-        &self,
-        entities: &Entities,
-        principal: Source,
-        action: &str,
-        resource: cedar_policy::EntityUid,
-        context: Vec<(String, RestrictedExpression)>,
-    ) -> Result<Answer, String> {
-        let Some(slice) = self.0.slices.get(action) else {
-            return Ok(Answer {
-                allowed: false,
-                policies: Vec::new(),
-            });
-        };
-        let context = Context::from_pairs(context).map_err(|error| error.to_string())?;
-        let request = Request::new(
-            uid("Agent", principal.as_str()),
-            uid("Action", action),
-            resource,
-            context,
-            Some(&self.0.schema.schema),
-        )
-        .map_err(|error| error.to_string())?;
-        let response = Authorizer::new().is_authorized(&request, slice, entities);
-        if let Some(error) = response.diagnostics().errors().next() {
-            return Err(error.to_string());
+    /// Puts one question to the rules that are about its action. A policy that can not be
+    /// evaluated is an error, since Cedar would go on as if it were not there.
+    fn ask(&self, question: &Question<'_>, entities: &Entities) -> Result<Answer, String> {
+        let (mut permitting, mut forbidding) = (Vec::new(), Vec::new());
+        let mut request = None;
+        for rule in self.0.slices.get(question.action).into_iter().flatten() {
+            let holds = match rule.holds(question) {
+                Some(holds) => holds,
+                None => {
+                    let request = match &request {
+                        Some(request) => request,
+                        // The question was built from the schema. To hold it against that
+                        // would cost more than to decide it.
+                        None => request.insert(PolicySet::request(question, None)?),
+                    };
+                    let response = authorize(request, &rule.cedar, entities)?;
+                    response.diagnostics().reason().next().is_some()
+                }
+            };
+            match rule.effect {
+                _ if !holds => {}
+                Effect::Permit => permitting.push(rule.id.clone()),
+                Effect::Forbid => forbidding.push(rule.id.clone()),
+            }
         }
+        let allowed = forbidding.is_empty() && !permitting.is_empty();
+        let mut policies = if forbidding.is_empty() {
+            permitting
+        } else {
+            forbidding
+        };
+        policies.sort_unstable();
+        Ok(Answer { allowed, policies })
+    }
+
+    /// Puts one question to Cedar, with all policies, and holds it against the schema.
+    fn ask_cedar(&self, question: &Question<'_>, entities: &Entities) -> Result<Answer, String> {
+        let request = PolicySet::request(question, Some(&self.0.schema.schema))?;
+        let response = authorize(&request, &self.0.cedar, entities)?;
         let mut policies: Vec<String> = response
             .diagnostics()
             .reason()
@@ -323,17 +342,31 @@ impl PolicySet {
             policies,
         })
     }
+
+    /// A question as Cedar's, held against `schema` if there is one.
+    fn request(question: &Question<'_>, schema: Option<&Schema>) -> Result<Request, String> {
+        let uid_of = |fact: &Fact<'_>| match fact {
+            Fact::Entity(kind, id) => Ok(uid(kind, id)),
+            other => Err(format!("{other:?} is no entity")),
+        };
+        Request::new(
+            uid_of(&question.principal)?,
+            uid("Action", question.action),
+            uid_of(&question.resource)?,
+            question.cedar_context()?,
+            schema,
+        )
+        .map_err(|error| error.to_string())
+    }
 }
 
-/// What a change does to which path.
-fn touches(change: &PathChange) -> Vec<(Touch, &str)> {
-    let path = change.path.as_str();
-    match &change.kind {
-        ChangeKind::Created | ChangeKind::Modified | ChangeKind::Attributes => {
-            vec![(Touch::Write, path)]
-        }
-        ChangeKind::Deleted => vec![(Touch::Delete, path)],
-        ChangeKind::Renamed { from } => vec![(Touch::Delete, from), (Touch::Write, path)],
+/// What Cedar says of policies, all of which it could evaluate.
+fn authorize(request: &Request, policies: &Cedar, entities: &Entities) -> Result<Response, String> {
+    let response = Authorizer::new().is_authorized(request, policies, entities);
+    let failed = response.diagnostics().errors().next();
+    match failed.map(ToString::to_string) {
+        Some(error) => Err(error),
+        None => Ok(response),
     }
 }
 
@@ -347,33 +380,28 @@ pub(crate) fn modes(principal: Source, speculative: bool) -> &'static [Outcome] 
 
 impl Counters {
     /// As policies see them.
-    pub(crate) fn record(&self) -> RestrictedExpression {
+    pub(crate) fn fact(&self) -> Fact<'static> {
         let counters = [
             ("calls", self.calls),
             ("bytes_written", self.bytes_written),
             ("commits", self.commits),
             ("bytes_out", self.bytes_out),
         ];
-        let counters = counters.map(|(name, count)| (name.to_owned(), long(count)));
-        RestrictedExpression::new_record(counters).expect("the names are distinct")
+        let counters = counters.map(|(name, count)| (name.into(), Fact::count(count)));
+        Fact::Record(counters.into())
     }
 }
 
-pub(crate) fn long(number: u64) -> RestrictedExpression {
-    RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-pub(crate) fn with_mode(
-    mode: Outcome,
-    context: &[(&str, RestrictedExpression)],
-) -> Vec<(String, RestrictedExpression)> {
-    let mode = RestrictedExpression::new_entity_uid(uid("Mode", mode.as_str()));
-    let given = context
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone()));
-    std::iter::once(("mode".to_owned(), mode))
-        .chain(given)
-        .collect()
+/// What a change does to which path.
+fn touches(change: &PathChange) -> Vec<(Touch, &str)> {
+    let path = change.path.as_str();
+    match &change.kind {
+        ChangeKind::Created | ChangeKind::Modified | ChangeKind::Attributes => {
+            vec![(Touch::Write, path)]
+        }
+        ChangeKind::Deleted => vec![(Touch::Delete, path)],
+        ChangeKind::Renamed { from } => vec![(Touch::Delete, from), (Touch::Write, path)],
+    }
 }
 
 #[cfg(test)]

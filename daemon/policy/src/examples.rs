@@ -1,7 +1,10 @@
 //! A set's table of examples: what must run, be held, asked or denied.
 
+use crate::decide::By;
 use crate::set::unprotect;
-use crate::{CallRequest, CommitRequest, ConnectRequest, Counters, Outcome, PolicySet, Tested};
+use crate::{
+    CallRequest, CommitRequest, ConnectRequest, Counters, Decision, Outcome, PolicySet, Tested,
+};
 use forerun_types::{
     Action, Annotations, ChangeKind, Digest, PathChange, Source, Speculation, StepIndex,
     ToolDescription, Touch, fold,
@@ -238,7 +241,7 @@ impl Example {
             self.arguments.to_string()
         };
         let action = Action::parse(tool, &arguments).map_err(|error| error.to_string())?;
-        let decision = set.decide_call(&CallRequest {
+        let call = CallRequest {
             principal: self.by,
             action: &action,
             step: StepIndex(0),
@@ -249,7 +252,8 @@ impl Example {
                 bytes_written: self.bytes_written,
                 ..Counters::default()
             },
-        });
+        };
+        let decision = agreed(|by| set.decide_call_by(by, &call))?;
         if matches!(
             decision.code,
             "policy_unknown_tool" | "policy_arguments" | "policy_error"
@@ -268,7 +272,7 @@ impl Example {
         let (method, url) = connect.split_once(' ').ok_or_else(odd)?;
         let (scheme, rest) = url.split_once("://").ok_or_else(odd)?;
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let decision = set.decide_connect(&ConnectRequest {
+        let request = ConnectRequest {
             principal: self.by,
             tool: "example_fetch",
             step: StepIndex(0),
@@ -290,7 +294,8 @@ impl Example {
             listed: self.listed,
             ahead: self.ahead,
             read_sensitive: self.read_sensitive,
-        });
+        };
+        let decision = agreed(|by| set.decide_connect_by(by, &request))?;
         match decision.code {
             "policy_error" => Err(decision.reason),
             _ => Ok((decision.outcome, decision.policies)),
@@ -346,11 +351,12 @@ impl Example {
                 kind: kind.clone(),
             }));
         }
-        let decision = set.decide_commit(&CommitRequest {
+        let commit = CommitRequest {
             principal: self.by,
             changed: &changed,
             shared: self.shared,
-        });
+        };
+        let decision = agreed(|by| set.decide_commit_by(by, &commit))?;
         Ok((decision.outcome, decision.policies))
     }
 }
@@ -374,6 +380,16 @@ impl ExampleTool {
             component: Digest::of(&self.name),
             client: self.client,
         }
+    }
+}
+
+/// What the rules and Cedar decide, if it is the same.
+fn agreed(decide: impl Fn(By) -> Decision) -> Result<Decision, String> {
+    let [rules, cedar] = [By::Rules, By::Cedar].map(decide);
+    let same = (rules.outcome, &rules.policies) == (cedar.outcome, &cedar.policies);
+    match same {
+        true => Ok(rules),
+        false => Err("the rules and Cedar do not agree".to_owned()),
     }
 }
 

@@ -3,10 +3,11 @@
 //! the schema are in `policies/` at the top of the repository.
 //!
 //! ```text
-//!   tools ──▶ schema ──▶ strict validation ──▶ PolicySet ──┬─▶ decide_call    Cedar, sliced by action
-//!   source ─────────────────────▲                          ├─▶ decide_connect Cedar, sliced by action
-//!                                                          ├─▶ decide_commit  Cedar + path rules
+//!   tools ──▶ schema ──▶ strict validation ──▶ PolicySet ──┬─▶ decide_call    rules, sliced by action
+//!   source ─────────────────────▲                          ├─▶ decide_connect rules, sliced by action
+//!                                                          ├─▶ decide_commit  rules + path rules
 //!                                                          └─▶ path_rules     plain data, for sandboxes
+//!   two sets ──▶ diff              what one allows more or less than the other
 //! ```
 //!
 //! - Default deny, forbid wins. **The mode is part of the question:** Cedar is asked
@@ -14,6 +15,8 @@
 //!   is the decision. So no two permits can contradict each other, and a typing error
 //!   denies.
 //! - **Invariant:** a policy that Cedar could not evaluate denies, whatever else permits.
+//! - **Invariant:** rules decide as Cedar would. What a rule can not tell of its policy's
+//!   condition, it has Cedar evaluate.
 //! - **Invariant:** the path rules of a set decide as Cedar would: a condition that does
 //!   not compile into them is refused when the set is loaded.
 //! - A set is layers: what is protected lies under every one, and the system and the project
@@ -28,11 +31,15 @@ mod conditions;
 mod connect;
 mod decide;
 mod definition;
+mod diff;
 mod error;
 mod examples;
+mod expression;
+mod fact;
 mod paths;
 mod ready;
 mod request;
+mod rule;
 mod schema;
 mod set;
 mod source;
@@ -40,9 +47,12 @@ mod touch;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod random;
 
 pub use connect::ConnectRequest;
 pub use definition::{Definition, Tested};
+pub use diff::{Change, DiffError, Difference, Finding, Witness};
 pub use error::{PolicyError, Problem};
 pub use request::{CallRequest, CommitRequest, Counters, Decision, Outcome};
 pub use set::{Layer, LoadOptions, PolicySet, Written};

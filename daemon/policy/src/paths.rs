@@ -4,14 +4,35 @@ use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpres
 use forerun_types::{extension, fold};
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 /// Where a sandbox sees the workspace.
 pub(crate) const WORKSPACE: &str = "/workspace";
 
-/// A typed entity of the schema. The names are constants of this crate.
-pub(crate) fn uid(entity_type: &'static str, id: &str) -> EntityUid {
-    let name = EntityTypeName::from_str(entity_type).expect("a constant that is a valid name");
+/// The types of the schema's entities: Cedar takes microseconds to parse a name.
+static TYPES: LazyLock<HashMap<&str, EntityTypeName>> = LazyLock::new(|| {
+    let names = [
+        "Action",
+        "Agent",
+        "Mode",
+        "Path",
+        "Role",
+        "Speculation",
+        "Tool",
+        "Workspace",
+    ];
+    names.map(|name| (name, parsed(name))).into()
+});
+
+/// A typed entity. The type is one of the schema's, or of a policy that Cedar has read.
+pub(crate) fn uid(entity_type: &str, id: &str) -> EntityUid {
+    let known = TYPES.get(entity_type).cloned();
+    let name = known.unwrap_or_else(|| parsed(entity_type));
     EntityUid::from_type_name_and_id(name, EntityId::new(id))
+}
+
+fn parsed(name: &str) -> EntityTypeName {
+    EntityTypeName::from_str(name).expect("a name that is valid")
 }
 
 /// A path of the workspace as a sandbox sees it.
@@ -50,7 +71,7 @@ pub(crate) fn entity(path: &str) -> Entity {
 }
 
 /// Every directory above a path, up to `/`.
-fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     let inner = path
         .match_indices('/')
         .map(move |(end, _)| if end == 0 { "/" } else { &path[..end] });

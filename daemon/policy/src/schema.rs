@@ -2,7 +2,8 @@
 //! types of its arguments generated from its JSON Schema.
 
 use crate::PolicyError;
-use cedar_policy::{Entities, Entity, RestrictedExpression, Schema};
+use crate::fact::{Fact, Fields};
+use cedar_policy::{Entities, Entity, Schema};
 use forerun_types::{Source, Speculation, ToolDescription};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -49,6 +50,8 @@ pub(crate) struct ToolSchema {
     pub(crate) entities: Entities,
     /// The arguments of each tool.
     pub(crate) arguments: HashMap<String, Kind>,
+    /// What each tool says of itself: the attributes of its entity.
+    pub(crate) tools: HashMap<String, Fields<'static>>,
     /// The whole schema as text.
     pub(crate) text: String,
 }
@@ -87,6 +90,10 @@ impl ToolSchema {
             schema,
             entities,
             arguments,
+            tools: tools
+                .iter()
+                .map(|tool| (tool.name.clone(), attributes(tool)))
+                .collect(),
             text,
         })
     }
@@ -211,43 +218,42 @@ fn write_kind(kind: &Kind, out: &mut String) {
 
 /// Everything that is known before a request comes.
 fn entities(tools: &[ToolDescription]) -> Vec<Entity> {
-    let entity = |uid, attributes: Vec<(&str, RestrictedExpression)>| {
+    let entity = |uid, attributes: Fields<'_>| {
         let attributes = attributes
             .into_iter()
-            .map(|(name, value)| (name.to_owned(), value));
+            .map(|(name, fact)| (name.into_owned(), fact.to_cedar()));
         Entity::new(uid, attributes.collect(), HashSet::new())
             .expect("flags and entities evaluate without an error")
     };
-    let flag = RestrictedExpression::new_bool;
-    let mut entities = vec![Entity::new_no_attrs(
-        uid("Workspace", WORKSPACE),
-        HashSet::new(),
-    )];
+    let mut entities = vec![entity(uid("Workspace", WORKSPACE), Vec::new())];
     for source in [Source::Approximation, Source::Target, Source::User] {
-        let role = RestrictedExpression::new_entity_uid(uid("Role", source.as_str()));
-        entities.push(entity(uid("Agent", source.as_str()), vec![("role", role)]));
+        let role = Fact::entity("Role", source.as_str());
+        let agent = uid("Agent", source.as_str());
+        entities.push(entity(agent, vec![("role".into(), role)]));
     }
-    for tool in tools {
-        let speculation = match tool.speculation {
-            Speculation::Never => "never",
-            Speculation::Contained => "contained",
-            Speculation::Pure => "pure",
-        };
-        let speculation = RestrictedExpression::new_entity_uid(uid("Speculation", speculation));
-        entities.push(entity(
-            uid("Tool", &tool.name),
-            vec![
-                ("read_only", flag(tool.annotations.read_only)),
-                ("destructive", flag(tool.annotations.destructive)),
-                ("idempotent", flag(tool.annotations.idempotent)),
-                ("open_world", flag(tool.annotations.open_world)),
-                ("deterministic", flag(tool.deterministic)),
-                ("speculation", speculation),
-                ("client", flag(tool.client)),
-            ],
-        ));
-    }
+    let tools = tools.iter();
+    entities.extend(tools.map(|tool| entity(uid("Tool", &tool.name), attributes(tool))));
     entities
+}
+
+/// What a tool says of itself.
+fn attributes(tool: &ToolDescription) -> Fields<'static> {
+    let speculation = match tool.speculation {
+        Speculation::Never => "never",
+        Speculation::Contained => "contained",
+        Speculation::Pure => "pure",
+    };
+    [
+        ("read_only", Fact::Flag(tool.annotations.read_only)),
+        ("destructive", Fact::Flag(tool.annotations.destructive)),
+        ("idempotent", Fact::Flag(tool.annotations.idempotent)),
+        ("open_world", Fact::Flag(tool.annotations.open_world)),
+        ("deterministic", Fact::Flag(tool.deterministic)),
+        ("speculation", Fact::entity("Speculation", speculation)),
+        ("client", Fact::Flag(tool.client)),
+    ]
+    .map(|(name, fact)| (name.into(), fact))
+    .into()
 }
 
 #[cfg(test)]

@@ -2,21 +2,22 @@
 
 use crate::conditions::Toucher;
 use crate::paths::{flaw, in_workspace};
+use crate::rule::Rule;
 use crate::schema::{ToolSchema, call_action};
 use crate::source::{Named, Source};
 use crate::touch::{TouchPolicy, rules};
 use crate::{Definition, PolicyError, Problem, ready};
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{ActionConstraint, Effect, PolicySet as Cedar, ValidationMode, Validator};
-use forerun_types::{Digest, Hasher, PathRules, Source as Principal, ToolDescription, Touch, fold};
-use std::collections::{HashMap, HashSet};
+use forerun_types::{Digest, Hasher, PathRules, Source as Principal, ToolDescription, fold};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 /// Most bytes of one layer: stops a file of a project from holding up every session.
 const LAYER_BYTES_MAX: usize = 256 << 10;
-/// Most policies of one layer: each costs about a microsecond of every decision that it is
-/// about.
+/// Most policies of one layer: one that is left to Cedar costs microseconds of every decision
+/// that it is about.
 const LAYER_POLICIES_MAX: usize = 1_000;
 
 /// A set of policies that is valid for a toolbox. Immutable; clones are cheap.
@@ -27,8 +28,10 @@ pub(crate) struct Inner {
     name: String,
     digest: Digest,
     pub(crate) schema: ToolSchema,
-    /// The policies that can matter for an action, by its name.
-    pub(crate) slices: HashMap<String, Cedar>,
+    /// The policies that can matter for an action, by its name. Touches have path rules.
+    pub(crate) slices: HashMap<String, Vec<Arc<Rule>>>,
+    /// All policies, to hold rules against.
+    pub(crate) cedar: Cedar,
     /// By id.
     policies: HashMap<String, Written>,
     touches: Vec<TouchPolicy>,
@@ -162,8 +165,10 @@ impl PolicySet {
         }
         let sources = layers.iter().map(|(layer, _)| layer.source.as_str());
         let mut set = Inner {
-            digest: digest(&own.name, sources, &schema.text, &unprotected),
+            digest: digest(&own.name, sources, &schema, &unprotected),
             slices: slices(&policies, tools),
+            cedar: Cedar::from_policies(policies.iter().map(|named| named.policy.clone()))
+                .expect("the ids were found to be distinct"),
             policies: written,
             name: own.name,
             schema,
@@ -366,30 +371,25 @@ fn compile(source: &Source<'_>, policies: &[Named]) -> Result<Vec<TouchPolicy>, 
     }
 }
 
-/// The policies whose scope covers an action, for each action.
-fn slices(policies: &[Named], tools: &[ToolDescription]) -> HashMap<String, Cedar> {
-    let touches = Touch::ALL.map(crate::touch::touch_action);
+/// The policies whose scope covers an action, for each action that rules decide.
+fn slices(policies: &[Named], tools: &[ToolDescription]) -> HashMap<String, Vec<Arc<Rule>>> {
+    let rules = policies.iter().map(|named| Arc::new(Rule::new(named)));
+    let rules: Vec<_> = rules.collect();
     let calls = tools.iter().map(|tool| (call_action(&tool.name), "call"));
     let others = ["commit", "connect"].map(|action| (action.to_owned(), action));
-    let actions = touches.map(|touch| match touch {
-        "sensitive" => (touch.to_owned(), touch),
-        touch => (touch.to_owned(), "touch"),
-    });
-    let actions = calls.chain(actions).chain(others);
     let slice = |action: &str, group: &str| {
-        let covers = |named: &&Named| match named.policy.action_constraint() {
+        let covers = |named: &Named| match named.policy.action_constraint() {
             ActionConstraint::Any => true,
             ActionConstraint::Eq(uid) => uid.id().unescaped() == action,
             ActionConstraint::In(uids) => uids
                 .iter()
                 .any(|uid| [action, group].contains(&uid.id().unescaped())),
         };
-        let covering = policies
-            .iter()
-            .filter(covers)
-            .map(|named| named.policy.clone());
-        Cedar::from_policies(covering).expect("the ids were found to be distinct")
+        let rules = policies.iter().zip(&rules);
+        let covering = rules.filter(|(named, _)| covers(named));
+        covering.map(|(_, rule)| Arc::clone(rule)).collect()
     };
+    let actions = calls.chain(others);
     actions
         .map(|(action, group)| (action.clone(), slice(&action, group)))
         .collect()
@@ -398,12 +398,15 @@ fn slices(policies: &[Named], tools: &[ToolDescription]) -> HashMap<String, Ceda
 fn digest<'a>(
     name: &str,
     sources: impl Iterator<Item = &'a str>,
-    schema: &str,
+    schema: &ToolSchema,
     unprotected: &[String],
 ) -> Digest {
-    let hasher = Hasher::new("forerun policy set v2")
+    let hasher = Hasher::new("forerun policy set v3")
         .field(name)
-        .field(schema);
+        .field(&schema.text);
+    // What tools say of themselves, by name.
+    let tools: BTreeMap<_, _> = schema.tools.iter().collect();
+    let hasher = hasher.field(format!("{tools:?}"));
     let hasher = unprotected
         .iter()
         .fold(hasher, |hasher, path| hasher.field(path));

@@ -112,7 +112,7 @@ pub(crate) struct Daemon {
     pub(crate) config: Config,
     pub(crate) log: Log,
     pub(crate) tools: Registry,
-    egress: Arc<Egress>,
+    pub(crate) egress: Arc<Egress>,
     /// Places for what is parked ahead of its verdict.
     parking: Arc<Semaphore>,
     pub(crate) clients: ClientTools,

@@ -57,8 +57,9 @@ pub use info::{
 pub use offer::{Offer, OfferedTool, ToolCall};
 pub use open::SessionBuilder;
 pub use policies::{
-    CheckedPolicy, Explained, PolicyExample, PolicyOrigin, PolicyProblem, PolicyQuestion,
-    PolicySetInfo, PolicySets, PolicyText,
+    CheckedPolicy, Explained, PolicyChoice, PolicyDifference, PolicyExample, PolicyFinding,
+    PolicyOrigin, PolicyProblem, PolicyQuestion, PolicySetInfo, PolicySets, PolicyText,
+    PolicyWitness,
 };
 /// For the types of [`OfferedTool::typed`]: its derive needs the crate's name in scope.
 pub use schemars;

@@ -4,7 +4,10 @@ use crate::client::{Forerun, authorized, bearer, idempotent};
 use crate::error::{Error, Result};
 use forerun_proto::v1;
 use forerun_proto::v1::policy_service_check_request::Policy as Asked;
-use forerun_proto::v1::policy_service_explain_request::{Asked as Explain, Touch as WireTouch};
+use forerun_proto::v1::policy_service_explain_request::{
+    Asked as Explain, Connect as WireConnect, Touch as WireTouch,
+};
+use forerun_proto::v1::policy_side::Policy as Side;
 use forerun_types::{Action, Source, Touch};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -92,6 +95,13 @@ pub enum PolicyQuestion {
     Call(Action),
     /// May a tool do this to a path, as it sees it or relative to the workspace?
     Touch(Touch, String),
+    /// A request that a tool sends.
+    Connect {
+        /// In capitals.
+        method: String,
+        /// Absolute.
+        url: String,
+    },
 }
 
 /// How a policy set decides, and why.
@@ -116,6 +126,54 @@ pub struct PolicyOrigin {
     pub layer: String,
     /// Cedar.
     pub text: String,
+}
+
+/// A policy set, as it is named or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyChoice {
+    /// One that sessions can name, as its files are now.
+    Name(String),
+    /// One that is not installed.
+    Text(PolicyText),
+}
+
+/// What changes from one policy set to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyDifference {
+    /// `equal`, `widens`, `narrows`, `both` or `cannot_tell`.
+    pub change: String,
+    /// Whether some request is allowed more.
+    pub wider: PolicyFinding,
+    /// Whether some request is allowed less.
+    pub narrower: PolicyFinding,
+}
+
+/// Whether there is a request that is decided in a certain way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyFinding {
+    /// Proven: there is none. Without it and without a witness, it is not known.
+    pub impossible: bool,
+    /// One that shows it.
+    pub witness: Option<PolicyWitness>,
+}
+
+/// A request that two sets decide differently.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyWitness {
+    /// Who acts.
+    pub principal: String,
+    /// As policies name it, such as `call:write_file`, `commit`, `write`.
+    pub action: String,
+    /// The tool's name, the path as a tool sees it, or the workspace.
+    pub resource: String,
+    /// What policies see of the circumstances, JSON.
+    pub context: String,
+    /// How it was decided: run, hold, ask or deny.
+    pub before: String,
+    /// How it is decided.
+    pub after: String,
+    /// All of it in a line.
+    pub line: String,
 }
 
 impl Forerun {
@@ -214,6 +272,59 @@ impl Forerun {
         })
     }
 
+    /// What changes from one policy set to another: whether some request is allowed more, or
+    /// less, with a request that shows it. Can take a minute for very large sets.
+    ///
+    /// # Errors
+    /// If one of them can not be read or is not valid.
+    pub async fn diff_policies(
+        &self,
+        before: &PolicyChoice,
+        after: &PolicyChoice,
+    ) -> Result<PolicyDifference> {
+        let bearer = bearer(&self.owner_key()?)?;
+        let side = |choice: &PolicyChoice| v1::PolicySide {
+            policy: Some(match choice {
+                PolicyChoice::Name(name) => Side::Name(name.clone()),
+                PolicyChoice::Text(text) => Side::Text(v1::PolicyText {
+                    name: text.name.clone(),
+                    source: text.source.clone(),
+                    examples: text.examples.clone().unwrap_or_default(),
+                }),
+            }),
+        };
+        let request = v1::PolicyServiceDiffRequest {
+            before: Some(side(before)),
+            after: Some(side(after)),
+        };
+        let answer = idempotent(|| {
+            let request = authorized(&bearer, request.clone());
+            let mut service = self.policy_service();
+            async move { service.diff(request).await }
+        })
+        .await?;
+        let finding = |finding: Option<v1::policy_service_diff_response::PolicyFinding>| {
+            let finding = finding.unwrap_or_default();
+            PolicyFinding {
+                impossible: finding.impossible,
+                witness: finding.witness.map(|witness| PolicyWitness {
+                    principal: witness.principal,
+                    action: witness.action,
+                    resource: witness.resource,
+                    context: witness.context,
+                    before: witness.before,
+                    after: witness.after,
+                    line: witness.line,
+                }),
+            }
+        };
+        Ok(PolicyDifference {
+            change: answer.change,
+            wider: finding(answer.wider),
+            narrower: finding(answer.narrower),
+        })
+    }
+
     /// How a policy set decides, and why. `policy`: the default one if there is no name;
     /// `workspace`: whose own layer counts as well.
     ///
@@ -234,6 +345,10 @@ impl Forerun {
         })?;
         let asked = match question {
             PolicyQuestion::Call(action) => Explain::Call(action.clone().into()),
+            PolicyQuestion::Connect { method, url } => Explain::Connect(WireConnect {
+                method: method.clone(),
+                url: url.clone(),
+            }),
             PolicyQuestion::Touch(touch, path) => Explain::Touch(WireTouch {
                 kind: touch.to_string(),
                 path: path.clone(),

@@ -1,4 +1,4 @@
-//! `forerun policy`: list, show, check, test, explain, reload.
+//! `forerun policy`: list, show, check, test, diff, explain, reload.
 
 use super::connect;
 use crate::args::{ExplainArgs, ExplainCommand, Global, PolicyCommand};
@@ -6,8 +6,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::style::visible;
 use forerun_sdk::{
-    Action, CheckedPolicy, Explained, Forerun, PolicyProblem, PolicyQuestion, PolicySetInfo,
-    PolicyText, Source, Touch,
+    Action, CheckedPolicy, Explained, Forerun, PolicyChoice, PolicyProblem, PolicyQuestion,
+    PolicySetInfo, PolicyText, Source, Touch,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,6 +54,7 @@ pub(crate) async fn policy(
         }
         PolicyCommand::Check { set } => check(&daemon, output, &set, false).await?,
         PolicyCommand::Test { set } => check(&daemon, output, &set, true).await?,
+        PolicyCommand::Diff { before, after } => diff(&daemon, output, &before, &after).await?,
         PolicyCommand::Explain(command) => explain(&daemon, output, command).await?,
         PolicyCommand::Reload => {
             let sets = daemon.reload_policies().await?;
@@ -94,9 +95,17 @@ fn list_line(output: Output, set: &PolicySetInfo, default: &str) {
 
 /// Checks what is meant by a name or a directory.
 async fn checked(daemon: &Forerun, set: &str) -> Result<CheckedPolicy, Failure> {
+    match choice(set)? {
+        PolicyChoice::Name(name) => Ok(daemon.check_policy(&name).await?),
+        PolicyChoice::Text(text) => Ok(daemon.check_policy_text(text).await?),
+    }
+}
+
+/// What is meant by a name or a directory.
+fn choice(set: &str) -> Result<PolicyChoice, Failure> {
     let directory = Path::new(set);
     if !directory.is_dir() {
-        return Ok(daemon.check_policy(set).await?);
+        return Ok(PolicyChoice::Name(set.to_owned()));
     }
     let read = |file: &str| match std::fs::read_to_string(directory.join(file)) {
         Ok(text) => Ok(Some(text)),
@@ -116,12 +125,38 @@ async fn checked(daemon: &Forerun, set: &str) -> Result<CheckedPolicy, Failure> 
         .as_deref()
         .and_then(Path::file_name)
         .unwrap_or_default();
-    let text = PolicyText {
+    Ok(PolicyChoice::Text(PolicyText {
         name: name.to_string_lossy().into_owned(),
         source,
         examples: read("examples.toml")?,
-    };
-    Ok(daemon.check_policy_text(text).await?)
+    }))
+}
+
+/// What changes from one set to another; succeeds whatever it is.
+async fn diff(daemon: &Forerun, output: Output, before: &str, after: &str) -> Result<(), Failure> {
+    let difference = daemon
+        .diff_policies(&choice(before)?, &choice(after)?)
+        .await?;
+    if output.json {
+        output.value(&serde_json::json!(difference));
+        return Ok(());
+    }
+    let (before, after) = (visible(before), visible(after));
+    output.line(&match difference.change.as_str() {
+        "equal" => format!("{after} decides everything as {before} does"),
+        "widens" => format!("{after} widens {before}: it allows more, and nothing less"),
+        "narrows" => format!("{after} narrows {before}: it allows less, and nothing more"),
+        "both" => format!("{after} allows some things more than {before}, and others less"),
+        _ => format!("cannot tell all of what changes from {before} to {after}"),
+    });
+    for (what, finding) in [("more", &difference.wider), ("less", &difference.narrower)] {
+        match &finding.witness {
+            Some(witness) => output.line(&format!("  {what}: {}", visible(&witness.line))),
+            None if finding.impossible => {}
+            None => output.line(&format!("  {what}: not known")),
+        }
+    }
+    Ok(())
 }
 
 /// `all`: shows every example, not only those that fail.
@@ -214,6 +249,9 @@ async fn explain(daemon: &Forerun, output: Output, command: ExplainCommand) -> R
         ExplainCommand::Read(asked) => (touch(Touch::Read, asked.path), asked.about),
         ExplainCommand::Write(asked) => (touch(Touch::Write, asked.path), asked.about),
         ExplainCommand::Delete(asked) => (touch(Touch::Delete, asked.path), asked.about),
+        ExplainCommand::Connect { url, method, about } => {
+            (PolicyQuestion::Connect { method, url }, about)
+        }
     };
     let (policy, workspace) = (about.policy.as_deref(), about.workspace.as_deref());
     let mut answers: Vec<(&str, Explained)> = Vec::new();

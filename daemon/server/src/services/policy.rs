@@ -2,16 +2,21 @@
 
 use super::blocking;
 use crate::daemon::Daemon;
+use crate::egress::{Egress, Target};
 use crate::error::RequestError;
 use crate::policies::Listed;
-use forerun_policy::{CallRequest, Counters, Definition, PolicyError, PolicySet, Tested};
+use forerun_policy::{
+    CallRequest, ConnectRequest, Counters, Definition, Finding, PolicyError, PolicySet, Tested,
+};
 use forerun_proto::conversions::{self, ConversionError};
 use forerun_proto::v1;
 use forerun_proto::v1::policy_service_check_request::Policy as Asked;
 use forerun_proto::v1::policy_service_check_response::{PolicyExample, PolicyProblem};
+use forerun_proto::v1::policy_service_diff_response::{PolicyFinding, PolicyWitness};
 use forerun_proto::v1::policy_service_explain_request::Asked as Explained;
 use forerun_proto::v1::policy_service_explain_response::PolicyOrigin;
 use forerun_proto::v1::policy_service_server::PolicyService;
+use forerun_proto::v1::policy_side::Policy as Side;
 use forerun_types::{Action, Source, StepIndex, Touch};
 use std::path::Path;
 use std::sync::Arc;
@@ -69,16 +74,46 @@ impl PolicyService for Policies {
         let checked = blocking(move || {
             let definition = match asked {
                 Asked::Name(name) => daemon.policies.definition(&name)?,
-                Asked::Text(text) => Definition {
-                    name: text.name,
-                    source: text.source,
-                    examples: (!text.examples.is_empty()).then_some(text.examples),
-                    below: Vec::new(),
-                },
+                Asked::Text(text) => definition(text),
             };
             check(&daemon, &definition)
         });
         Ok(Response::new(checked.await?))
+    }
+
+    async fn diff(
+        &self,
+        request: Request<v1::PolicyServiceDiffRequest>,
+    ) -> Reply<v1::PolicyServiceDiffResponse> {
+        self.0
+            .authorize_user(request.metadata(), "compare policy sets")?;
+        let daemon = Arc::clone(&self.0);
+        let v1::PolicyServiceDiffRequest { before, after } = request.into_inner();
+        let side = |field, side: Option<v1::PolicySide>| {
+            let policy = side.and_then(|side| side.policy);
+            policy.ok_or_else(|| RequestError::from(ConversionError::new(field, "is not set")))
+        };
+        let sides = [side("before", before)?, side("after", after)?];
+        let compared = blocking(move || {
+            let sandboxes = daemon.sandboxes();
+            let tools = sandboxes.toolbox().tools();
+            let mut sets = Vec::new();
+            for side in sides {
+                let definition = match side {
+                    Side::Name(name) => daemon.policies.definition(&name)?,
+                    Side::Text(text) => definition(text),
+                };
+                sets.push(definition.assemble(tools, &Default::default())?);
+            }
+            let difference = sets[0].diff(&sets[1]);
+            difference.map_err(|error| RequestError::Internal(error.to_string()))
+        });
+        let difference = compared.await?;
+        Ok(Response::new(v1::PolicyServiceDiffResponse {
+            change: difference.change().as_str().to_owned(),
+            wider: Some(finding(&difference.wider)),
+            narrower: Some(finding(&difference.narrower)),
+        }))
     }
 
     async fn explain(
@@ -97,7 +132,7 @@ impl PolicyService for Policies {
             let workspace = question.workspace.as_str();
             let workspace = (!workspace.is_empty()).then(|| Path::new(workspace));
             let set = daemon.policy(name, workspace)?;
-            Ok(question.explain(&set))
+            Ok(question.explain(&set, &daemon.egress))
         });
         Ok(Response::new(explained.await?))
     }
@@ -129,6 +164,31 @@ fn listed(set: Listed) -> v1::PolicySetInfo {
             .problem
             .map(|problem| problem.to_string())
             .unwrap_or_default(),
+    }
+}
+
+/// A set that is not installed.
+fn definition(text: v1::PolicyText) -> Definition {
+    Definition {
+        name: text.name,
+        source: text.source,
+        examples: (!text.examples.is_empty()).then_some(text.examples),
+        below: Vec::new(),
+    }
+}
+
+fn finding(finding: &Finding) -> PolicyFinding {
+    PolicyFinding {
+        impossible: *finding == Finding::Impossible,
+        witness: finding.witness().map(|witness| PolicyWitness {
+            principal: witness.principal.to_string(),
+            action: witness.action.clone(),
+            resource: witness.resource.clone(),
+            context: witness.context.to_string(),
+            before: witness.before.outcome.to_string(),
+            after: witness.after.outcome.to_string(),
+            line: witness.to_string(),
+        }),
     }
 }
 
@@ -199,6 +259,8 @@ struct Question {
 enum What {
     Call(Action),
     Touch(Touch, String),
+    /// With this method.
+    Connect(String, Target),
 }
 
 impl Question {
@@ -219,6 +281,12 @@ impl Question {
                 };
                 What::Touch(kind, absolute(&touch.path))
             }
+            Some(Explained::Connect(connect)) => {
+                let target = Target::parse(&connect.url);
+                let target =
+                    target.map_err(|problem| ConversionError::new("connect.url", problem))?;
+                What::Connect(connect.method, target)
+            }
             None => return Err(ConversionError::new("asked", "is not set")),
         };
         Ok(Question {
@@ -230,7 +298,7 @@ impl Question {
         })
     }
 
-    fn explain(&self, set: &PolicySet) -> v1::PolicyServiceExplainResponse {
+    fn explain(&self, set: &PolicySet, egress: &Egress) -> v1::PolicyServiceExplainResponse {
         let decision = match &self.what {
             What::Call(action) => set.decide_call(&CallRequest {
                 principal: self.by,
@@ -241,7 +309,37 @@ impl Question {
                 counters: Counters::default(),
             }),
             What::Touch(touch, path) => set.decide_touch(self.by, self.speculative, *touch, path),
+            What::Connect(method, target) => set.decide_connect(&ConnectRequest {
+                principal: self.by,
+                tool: "fetch",
+                step: StepIndex(0),
+                depth: u32::from(self.speculative),
+                speculative: self.speculative,
+                counters: Counters::default(),
+                scheme: target.url.scheme(),
+                host: &target.host,
+                port: target.port,
+                method,
+                path: &target.path(),
+                body_length: 0,
+                headers_length: 0,
+                listed: egress.lists(target),
+                ahead: egress.lists_ahead(target),
+                read_sensitive: false,
+            }),
         };
+        let out_of_reach = match &self.what {
+            What::Connect(_, target) => egress.out_of_reach(target),
+            What::Call(_) | What::Touch(..) => None,
+        };
+        if let Some(reason) = out_of_reach {
+            return v1::PolicyServiceExplainResponse {
+                outcome: "deny".to_owned(),
+                code: "address_out_of_reach".to_owned(),
+                policies: Vec::new(),
+                reason,
+            };
+        }
         let origin = |id: &String| {
             let written = set.policy(id);
             PolicyOrigin {
