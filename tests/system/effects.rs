@@ -518,6 +518,50 @@ async fn a_request_can_not_be_bent_by_its_headers() {
 }
 
 #[tokio::test]
+async fn a_path_can_not_pose_as_another_address() {
+    let (server, inner) = (Server::start().await, Server::start().await);
+    let home = server.home("");
+    let (program, manifest) = (home.path("ask.wasm"), home.path("ask.toml"));
+    fs::write(&program, forerun_test_guests::COMMAND).expect("writes");
+    fs::write(&manifest, ASK).expect("writes");
+    let (program, manifest) = (
+        program.display().to_string(),
+        manifest.display().to_string(),
+    );
+    home.succeed(&["tool", "add", &program, "--manifest", &manifest]);
+    let session = loop_of_ones_own(&home, "network-allow-list").await;
+    let own = server.address.to_string();
+    let ask = |host: &str, path: &str| action("ask", json!({ "host": host, "path": path }));
+    assert_eq!(
+        act(&session, ask(&own, "/plain")).await.observation.text,
+        "200\n"
+    );
+    for (host, path) in [
+        // The form that is meant for proxies names a host of its own.
+        (own.clone(), inner.url("/secret")),
+        (own.clone(), "//elsewhere.example/".to_owned()),
+        (own.clone(), "*".to_owned()),
+        (own.clone(), "/a HTTP/1.1\r\nx: y\r\n\r\nGET /b".to_owned()),
+        (format!("user@{own}"), "/".to_owned()),
+        (format!("elsewhere.example@{own}"), "/".to_owned()),
+        (format!("{}#@{own}", inner.address), "/".to_owned()),
+        (format!("{own}\r\nhost: elsewhere.example"), "/".to_owned()),
+    ] {
+        let _ = act(&session, ask(&host, &path)).await;
+    }
+    assert_eq!(inner.lines(), [""; 0]);
+    for request in server.seen() {
+        let text = request.to_lowercase();
+        assert!(text.starts_with("post /"), "{request}");
+        assert!(text.contains(&format!("host: {own}\r\n")), "{request}");
+        assert!(
+            !text.contains("x: y") && !text.contains("host: elsewhere"),
+            "{request}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_was_read_as_sensitive_makes_every_later_request_a_question() {
     let server = Server::start().await;
     let home = server.home(&format!("ahead = [\"{}\"]\n", server.address));
@@ -542,6 +586,40 @@ async fn what_was_read_as_sensitive_makes_every_later_request_a_question() {
     presented(&session).await;
     assert_eq!(server.lines(), ["GET /before"]);
 }
+
+/// Posts to where nobody is, and then to somebody.
+const TRIES: &str = r#"
+name = "tries"
+title = "Tries"
+description = "Sends a POST that may fail, and another."
+speculation = "contained"
+open_world = true
+argv = ["try={closed}", "post={url}"]
+
+[input_schema]
+type = "object"
+required = ["closed", "url"]
+[input_schema.properties]
+closed = { type = "string" }
+url = { type = "string" }
+"#;
+
+/// Sends what it is told, however odd.
+const ASK: &str = r#"
+name = "ask"
+title = "Ask"
+description = "Sends a POST to a host, with a path."
+speculation = "contained"
+open_world = true
+argv = ["ask={host} {path}"]
+
+[input_schema]
+type = "object"
+required = ["host", "path"]
+[input_schema.properties]
+host = { type = "string" }
+path = { type = "string" }
+"#;
 
 /// Writes a file, then posts to a server.
 const MANIFEST: &str = r#"
@@ -651,6 +729,51 @@ async fn a_kill_before_the_verdict_sends_nothing_and_one_after_it_never_twice() 
         "{log}"
     );
     assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn what_did_not_get_through_does_not_count_as_sent() {
+    let server = Server::start().await;
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let closed = gone.local_addr().expect("an address");
+    drop(gone);
+    let own = server.address;
+    let home = Home::with_config(&format!(
+        "[network]\nallow = [\"{own}\", \"{closed}\"]\nprivate = [\"{own}\", \"{closed}\"]\n"
+    ));
+    let (program, manifest) = (home.path("tries.wasm"), home.path("tries.toml"));
+    fs::write(&program, forerun_test_guests::COMMAND).expect("writes");
+    fs::write(&manifest, TRIES).expect("writes");
+    let (program, manifest) = (
+        program.display().to_string(),
+        manifest.display().to_string(),
+    );
+    home.succeed(&["tool", "add", &program, "--manifest", &manifest]);
+    let session = loop_of_ones_own(&home, "workspace-write").await;
+    let tries = |url: String| {
+        let closed = format!("http://{closed}/");
+        action("tries", json!({ "closed": closed, "url": url }))
+    };
+    // What comes after it in the same action is sent.
+    let both = act(&session, tries(server.url("/after"))).await;
+    assert!(
+        both.observation.text.ends_with("200\n"),
+        "{}",
+        both.observation.text
+    );
+    assert_eq!(server.lines(), ["POST /after"]);
+    let refused = act(&session, post(&format!("http://{closed}/"))).await;
+    assert_eq!(refused.observation.status, ObservationStatus::ToolError);
+    assert!(
+        refused.observation.text.contains("can not be reached"),
+        "{refused:?}"
+    );
+    // Nothing was sent by the second step: going back to it is nothing to think about.
+    let id = session.id().to_string();
+    home.succeed(&["backtrack", &id, "1", "--suggest", "another way"]);
+    let back = |kind: &EventKind| matches!(kind, EventKind::Backtracked { .. });
+    events_until(&session, View::Presented, back).await;
+    home.fail(75, &["backtrack", &id, "0", "--suggest", "another way"]);
 }
 
 #[tokio::test]

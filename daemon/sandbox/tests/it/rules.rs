@@ -202,3 +202,60 @@ async fn nothing_is_allowed_without_a_permit() {
     assert_eq!(done.observation.status, ObservationStatus::Denied);
     assert!(done.observation.text.contains("no policy permits it"));
 }
+
+/// What is below `hidden` is sensitive, and `key` files anywhere.
+fn sensitive() -> Fixture {
+    let mut fixture = Fixture::new(&[
+        ("hidden/key", "a key"),
+        ("dir/hidden.txt", "mine"),
+        ("dir/deep/token.key", "a token"),
+        ("to_hidden", "->hidden"),
+        ("a", "mine"),
+    ]);
+    for pattern in [
+        PathPattern::Subtree("/workspace/hidden".into()),
+        PathPattern::Extension("key".into()),
+    ] {
+        let sensitive = rule(RuleEffect::Permit, &[Touch::Sensitive], pattern);
+        fixture.rules.rules.push(sensitive);
+    }
+    fixture
+}
+
+#[tokio::test]
+async fn what_is_sensitive_is_noticed_under_whatever_name_it_is_read() {
+    for operations in [
+        json!([{"op": "read", "path": "hidden/key"}]),
+        json!([{"op": "read", "path": "to_hidden/key"}]),
+        json!([{"op": "read", "path": "HIDDEN/../hidden/key"}]),
+        json!([{"op": "rename", "from": "hidden/key", "to": "plain"}, {"op": "read", "path": "plain"}]),
+        json!([{"op": "rename", "from": "hidden", "to": "plain"}, {"op": "read", "path": "plain/key"}]),
+        json!([{"op": "link", "from": "hidden/key", "to": "plain"}, {"op": "read", "path": "plain"}]),
+        json!([{"op": "rename", "from": "dir", "to": "other"}]),
+    ] {
+        let mut fixture = sensitive();
+        let done = fixture
+            .run("program", json!({ "operations": operations }))
+            .await;
+        assert!(
+            done.read_sensitive,
+            "{operations}: {}",
+            done.observation.text
+        );
+    }
+    for operations in [
+        json!([{"op": "read", "path": "a"}, {"op": "read", "path": "dir/hidden.txt"}]),
+        json!([{"op": "write", "path": "hidden/new", "content": "x"}]),
+        json!([{"op": "rename", "from": "a", "to": "b"}, {"op": "read", "path": "b"}]),
+    ] {
+        let mut fixture = sensitive();
+        let done = fixture
+            .run("program", json!({ "operations": operations }))
+            .await;
+        assert!(
+            !done.read_sensitive,
+            "{operations}: {}",
+            done.observation.text
+        );
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) use secrets::SecretSettings;
 
 use crate::config::NetworkSettings;
 use address::is_public;
-use forerun_sandbox::{EgressAnswer, EgressRefusal};
+use forerun_sandbox::EgressRefusal;
 use forerun_types::{HttpRequest, HttpResponse};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder, Method, redirect};
@@ -207,15 +207,6 @@ impl Unsent {
             why,
             reason,
             maybe_sent: false,
-        }
-    }
-}
-
-impl From<Unsent> for EgressAnswer {
-    fn from(unsent: Unsent) -> EgressAnswer {
-        EgressAnswer::Refused {
-            why: unsent.why,
-            reason: unsent.reason,
         }
     }
 }

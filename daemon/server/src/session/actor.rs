@@ -10,7 +10,8 @@ use super::backtrack::{Backtracking, Verified};
 use super::caller::Caller;
 use super::foresee::Foresight;
 use super::log::Log;
-use super::outgoing::{Parked, Sequence, Waiting};
+use super::outgoing::{Parked, Waiting};
+use super::sending::Sequence;
 use super::summary::Summary;
 use super::trajectory::{Prefixes, Tree};
 use super::{

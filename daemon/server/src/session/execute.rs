@@ -8,7 +8,7 @@
 use super::Message;
 use super::actor::{Actor, Running};
 use super::approval::{Subject, WHAT_BYTES_MAX, cut};
-use super::outgoing::Sequence;
+use super::sending::Sequence;
 use super::trajectory::NodeResult;
 use crate::client_tools::{ClientCall, Registration};
 use forerun_journal::{CommitMode, EffectFate, EffectId, Journal};

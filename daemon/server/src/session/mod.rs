@@ -23,6 +23,7 @@ mod foresee;
 mod log;
 mod outgoing;
 mod retire;
+mod sending;
 mod settle;
 mod suggest;
 mod summary;

@@ -13,24 +13,19 @@
 //!
 //! - **Invariant:** what is parked was not sent, so that losing its sandbox costs nothing.
 //! - **Invariant:** what does harm when it is sent twice (all but reading) is never sent ahead,
-//!   is in the journal before it is sent, one after the other for an action, and its answer
-//!   before the action sees it. Run again, the action gets that answer, or, if there is none,
-//!   is told that nobody knows; it is never sent again. Once it does not do the same again,
-//!   nothing more of it is sent.
+//!   and never sent again (`sending`).
 //! - A request whose action does not wait for it any more is not sent.
 
 use super::Message;
 use super::actor::Actor;
 use super::approval::Subject;
 use super::execute::Launch;
+use super::sending::{Outcome, Sending};
 use crate::egress::Target;
-use forerun_journal::{EffectFate, EffectId};
 use forerun_planner::{Input, State};
 use forerun_policy::{ConnectRequest, Counters, Decision, Outcome as PolicyOutcome};
 use forerun_sandbox::{EgressAnswer, EgressRefusal, Outgoing};
-use forerun_types::{
-    EffectEnd, EventKind, ExecutionId, Hasher, HttpRequest, HttpResponse, NodeId, Source, StepIndex,
-};
+use forerun_types::{EffectEnd, EventKind, ExecutionId, HttpRequest, NodeId, Source, StepIndex};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,14 +53,6 @@ pub(super) struct Waiting {
     undecided: VecDeque<(ExecutionId, Outgoing, Target)>,
     /// What the owner allowed.
     allowed: VecDeque<(ExecutionId, Outgoing, Target)>,
-}
-
-/// What an execution has sent that is not to be sent twice, while it runs.
-#[derive(Clone, Default)]
-pub(super) struct Sequence {
-    made: u32,
-    /// Held by the one that is under way; true once the action did not do the same again.
-    diverged: Arc<tokio::sync::Mutex<bool>>,
 }
 
 /// A request that policy asks the owner about.
@@ -394,36 +381,23 @@ impl Actor {
         };
         let (step, node, effect) = (running.step, running.node, outgoing.number);
         let sequence = running.sequence.clone();
-        if !outgoing.request.is_safe() {
-            running.sequence.made += 1;
-        }
         let Outgoing {
-            mut request,
+            request,
             answer: reply,
             ..
         } = outgoing;
-        let id = EffectId {
-            session: self.record.id.clone(),
-            node,
-            effect: sequence.made,
-        };
-        let digest = request.digest();
         let what = shown(&request);
         let sending = Sending {
             journal: self.context.log.journal().clone(),
             egress: Arc::clone(&self.context.egress),
-            kept: (!request.is_safe()).then_some((id, digest)),
-            diverged: sequence.diverged,
+            session: self.record.id.clone(),
+            node,
             step,
             what: what.clone(),
+            sequence,
         };
         if !request.is_safe() {
             self.effects.push((step, what.clone()));
-            let key = idempotency_key(&sending);
-            let named = |(name, _): &(String, String)| name == IDEMPOTENCY_KEY;
-            if !request.headers.iter().any(named) {
-                request.headers.push((IDEMPOTENCY_KEY.to_owned(), key));
-            }
         }
         self.bytes_out += size(&request);
         self.event(EventKind::EffectSent {
@@ -435,7 +409,11 @@ impl Actor {
         self.under_way.insert((node, effect), (step, what.clone()));
         let messages = self.messages.clone();
         self.sending.push(Box::pin(async move {
-            let (end, detail, answer) = sending.send(&target, &request).await;
+            let Outcome {
+                end,
+                detail,
+                answer,
+            } = sending.send(&target, request).await;
             let sent = Box::new(Sent {
                 step,
                 node,
@@ -488,171 +466,6 @@ impl Actor {
             });
         }
     }
-}
-
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
-/// Names a request to its host, so that a copy of it that turns up is known for one
-/// (draft-ietf-httpapi-idempotency-key-header).
-fn idempotency_key(sending: &Sending) -> String {
-    let id = sending.kept.as_ref().map(|(id, _)| id);
-    let session = id.map(|id| id.session.as_str());
-    let node = id.map(|id| id.node.0).unwrap_or_default();
-    let effect = id.map(|id| id.effect).unwrap_or_default();
-    let digest = Hasher::new("forerun idempotency key")
-        .field(session.unwrap_or_default())
-        .field(node.to_le_bytes())
-        .field(effect.to_le_bytes())
-        .finish();
-    format!("\"{digest}\"")
-}
-
-/// What sending a request needs.
-struct Sending {
-    journal: forerun_journal::Journal,
-    egress: Arc<crate::egress::Egress>,
-    /// Of a request that is not to be sent twice.
-    kept: Option<(EffectId, forerun_types::Digest)>,
-    diverged: Arc<tokio::sync::Mutex<bool>>,
-    step: StepIndex,
-    what: String,
-}
-
-impl Sending {
-    async fn send(
-        self,
-        target: &Target,
-        request: &HttpRequest,
-    ) -> (EffectEnd, String, EgressAnswer) {
-        let Sending {
-            journal,
-            egress,
-            kept,
-            diverged,
-            step,
-            what,
-        } = self;
-        // One after the other, in the order in which they were let out.
-        let mut diverged = match kept {
-            Some(_) => Some(diverged.lock().await),
-            None => None,
-        };
-        let refused = |end, why, reason: String| {
-            let answer = EgressAnswer::Refused {
-                why,
-                reason: reason.clone(),
-            };
-            (end, reason, answer)
-        };
-        if let Some((id, digest)) = kept.clone() {
-            if diverged.as_deref() == Some(&true) {
-                return refused(
-                    EffectEnd::Refused,
-                    EgressRefusal::Denied,
-                    DIVERGED.to_owned(),
-                );
-            }
-            let journal = journal.clone();
-            let begin = move || journal.begin_effect(&id, step, &digest, &what);
-            let fate = match tokio::task::spawn_blocking(begin).await {
-                Ok(Ok(fate)) => fate,
-                Ok(Err(error)) => {
-                    let reason = format!("it could not be noted, so it was not sent: {error}");
-                    return refused(EffectEnd::Refused, EgressRefusal::Failed, reason);
-                }
-                Err(error) => {
-                    return refused(EffectEnd::Refused, EgressRefusal::Failed, error.to_string());
-                }
-            };
-            let again = match fate {
-                EffectFate::New => None,
-                EffectFate::Answered(response) => match unpack(&response) {
-                    Some(response) => {
-                        let detail = described(&response);
-                        let answer = EgressAnswer::Response(response);
-                        return (EffectEnd::Replayed, detail, answer);
-                    }
-                    None => Some("effect_unknown: its answer is damaged".to_owned()),
-                },
-                EffectFate::Unknown => Some(
-                    "effect_unknown: it was sent before and nobody knows what became of it; it \
-                     is not sent again"
-                        .to_owned(),
-                ),
-                EffectFate::Diverged => Some(DIVERGED.to_owned()),
-            };
-            if let Some(reason) = again {
-                if let Some(diverged) = &mut diverged {
-                    **diverged = true;
-                }
-                return refused(EffectEnd::Unknown, EgressRefusal::Denied, reason);
-            }
-        }
-        let answered = egress.send(target, request).await;
-        let response = match answered {
-            Ok(response) => response,
-            Err(unsent) if unsent.maybe_sent && kept.is_some() => {
-                let reason = format!(
-                    "effect_unknown: {}; the request may have arrived, so do not repeat it",
-                    unsent.reason
-                );
-                return refused(EffectEnd::Unknown, unsent.why, reason);
-            }
-            Err(unsent) => {
-                if let Some((id, _)) = kept {
-                    let cancel = move || journal.cancel_effect(&id);
-                    // If it can not be, the effect counts as sent, which does no harm.
-                    let _ = tokio::task::spawn_blocking(cancel).await;
-                }
-                let reason = unsent.reason.clone();
-                return (EffectEnd::Refused, reason, unsent.into());
-            }
-        };
-        let detail = described(&response);
-        if let Some((id, _)) = kept {
-            let bytes = pack(&response);
-            let end = move || journal.end_effect(&id, &bytes);
-            let ended = tokio::task::spawn_blocking(end).await;
-            let problem = match ended {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(problem) = problem {
-                let reason = format!("effect_unknown: its answer could not be kept: {problem}");
-                return refused(EffectEnd::Unknown, EgressRefusal::Failed, reason);
-            }
-        }
-        (
-            EffectEnd::Answered,
-            detail,
-            EgressAnswer::Response(response),
-        )
-    }
-}
-
-const DIVERGED: &str = "effect_diverged: executed again, the action sends something else than \
-                        before, when it did send something; nothing more of it is sent, and what \
-                        it sent then is not taken back: do not repeat it";
-
-/// A response as the journal keeps it: status and headers in a line, then the body.
-fn pack(response: &HttpResponse) -> Vec<u8> {
-    let head = serde_json::json!([response.status, response.headers]).to_string();
-    [head.as_bytes(), b"\n", &response.body].concat()
-}
-
-fn unpack(bytes: &[u8]) -> Option<HttpResponse> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let (status, headers) = serde_json::from_slice(&bytes[..end]).ok()?;
-    Some(HttpResponse {
-        status,
-        headers,
-        body: bytes[end + 1..].to_vec(),
-    })
-}
-
-fn described(response: &HttpResponse) -> String {
-    format!("{}, {} bytes", response.status, response.body.len())
 }
 
 /// What people are shown of a request.

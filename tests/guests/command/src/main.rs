@@ -31,6 +31,12 @@ fn main() -> io::Result<()> {
             }
             "remove" => fs::remove_file(of)?,
             "post" => println!("{}", post(of)?),
+            "try" => println!("{:?}", post(of).map_err(|error| error.kind())),
+            // A host, and a path that need be none.
+            "ask" => {
+                let (authority, path) = of.split_once(' ').unwrap_or((of, "/"));
+                println!("{}", send(authority, path)?);
+            }
             "echo" => {
                 // As it comes, so that the other side need not end its input first.
                 let mut piece = [0; 64];
@@ -64,13 +70,17 @@ fn main() -> io::Result<()> {
 }
 
 /// Sends an empty POST; the status of the response.
-#[cfg(target_arch = "wasm32")]
 fn post(url: &str) -> io::Result<u16> {
-    use wasip2::http::outgoing_handler;
-    use wasip2::http::types::{Fields, Method, OutgoingRequest, Scheme};
-    let failed = |what: String| io::Error::other(format!("POST {url}: {what}"));
     let rest = url.strip_prefix("http://").unwrap_or(url);
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    send(authority, path)
+}
+
+#[cfg(target_arch = "wasm32")]
+fn send(authority: &str, path: &str) -> io::Result<u16> {
+    use wasip2::http::outgoing_handler;
+    use wasip2::http::types::{Fields, Method, OutgoingRequest, Scheme};
+    let failed = |what: String| io::Error::other(format!("POST {authority}{path}: {what}"));
     let request = OutgoingRequest::new(Fields::new());
     let set = request
         .set_method(&Method::Post)
@@ -89,6 +99,6 @@ fn post(url: &str) -> io::Result<u16> {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn post(_: &str) -> io::Result<u16> {
+fn send(_: &str, _: &str) -> io::Result<u16> {
     Err(io::Error::other("only in a sandbox"))
 }
