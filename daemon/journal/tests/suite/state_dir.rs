@@ -84,7 +84,7 @@ fn of_many_that_start_at_once_one_opens_and_the_key_stays() {
 fn a_newer_schema_is_refused_and_left_alone() {
     let home = Home::new();
     drop(journal_with(&home, 1));
-    home.tamper("UPDATE schema SET version = version + 96");
+    home.tamper("UPDATE schema SET version = version + 95");
     let refused = error(&home);
     assert!(matches!(
         refused,
@@ -92,7 +92,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     ));
     assert!(refused.to_string().contains("version 99"), "{refused}");
     assert!(refused.hint().unwrap().contains("newer"));
-    home.tamper("UPDATE schema SET version = version - 96");
+    home.tamper("UPDATE schema SET version = version - 95");
     assert_eq!(home.open().verify(&id(1)).unwrap().intact, 1);
 }
 
