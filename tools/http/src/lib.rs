@@ -3,6 +3,11 @@
 //! They only build requests and read responses; whether, and when, one is sent is decided
 //! outside, request by request, redirects included. They keep nothing.
 
+#![allow(
+    rustdoc::bare_urls,
+    reason = "the descriptions of tools are for models, and their examples are JSON"
+)]
+
 #[cfg(target_arch = "wasm32")]
 mod exchange;
 
