@@ -1,16 +1,11 @@
 //! What policy puts to the owner: the step waits, whoever else is there, until the owner
 //! allows or refuses it, or takes the plan elsewhere.
 
-use crate::support::{Home, events_until, presented};
-use forerun_sdk::{Agent, AgentError, Candidate, Request, Role, Session, SessionState};
-use forerun_types::{
-    Action, ApprovalEnd, ApprovalId, Event, EventKind, StepIndex, TERMINATE, View,
-};
+use crate::support::{Home, Plan, events_until, presented};
+use forerun_sdk::{Role, Session, SessionState};
+use forerun_types::{Action, ApprovalEnd, ApprovalId, Event, EventKind, StepIndex, View};
 use std::fs;
-use std::time::Duration;
 
-/// How long the target thinks; the approximation agent runs ahead meanwhile.
-const THOUGHT: Duration = Duration::from_millis(300);
 /// A set that asks about tools that reach beyond the workspace.
 const ASKING: &str = r#"
 @id("tools-on-the-workspace")
@@ -47,21 +42,6 @@ required = ["text"]
 text = { type = "string" }
 file = { type = "string" }
 "#;
-
-/// Says the actions in order, then the end; after a while, if it is the target.
-struct Plan(Vec<Action>, Role);
-
-#[forerun_sdk::async_trait]
-impl Agent for Plan {
-    async fn propose(&self, request: &Request) -> Result<Vec<Candidate>, AgentError> {
-        if self.1 == Role::Target {
-            tokio::time::sleep(THOUGHT).await;
-        }
-        let action = self.0.get(request.steps_before());
-        let end = || Action::parse(TERMINATE, r#"{"answer": "done"}"#).expect("valid");
-        Ok(vec![Candidate::new(action.cloned().unwrap_or_else(end))])
-    }
-}
 
 fn call_out(text: &str, file: &str) -> Action {
     let arguments = serde_json::json!({ "text": text, "file": file });

@@ -1,12 +1,9 @@
 //! What actions send: nothing before the verdict, once after it, never again, and never to
 //! where no tool may go. Every request that leaves is counted by a real server.
 
-use crate::support::{Home, PATIENCE, events_until, presented};
-use forerun_sdk::{
-    ActOutcome, Acted, Action, Agent, AgentError, Candidate, Hit, ObservationStatus, Request, Role,
-    Session,
-};
-use forerun_types::{EffectEnd, Event, EventKind, StepIndex, TERMINATE, View};
+use crate::support::{Home, PATIENCE, Plan, events_until, presented};
+use forerun_sdk::{ActOutcome, Acted, Action, Hit, ObservationStatus, Role, Session};
+use forerun_types::{EffectEnd, Event, EventKind, StepIndex, View};
 use serde_json::json;
 use std::fs;
 use std::net::SocketAddr;
@@ -14,9 +11,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-
-/// How long the target thinks; the approximation agent runs ahead meanwhile.
-const THOUGHT: Duration = Duration::from_millis(400);
 
 /// A server of this machine that notes what it is asked.
 #[derive(Clone)]
@@ -151,19 +145,23 @@ fn write(path: &str) -> Action {
     action("write_file", json!({ "path": path, "content": "x" }))
 }
 
-/// Says the actions in order, then the end; after a while, if it is the target.
-struct Plan(Vec<Action>, Role);
-
-#[forerun_sdk::async_trait]
-impl Agent for Plan {
-    async fn propose(&self, request: &Request) -> Result<Vec<Candidate>, AgentError> {
-        if self.1 == Role::Target {
-            tokio::time::sleep(THOUGHT).await;
-        }
-        let action = self.0.get(request.steps_before());
-        let end = || Action::parse(TERMINATE, r#"{"answer": "done"}"#).expect("valid");
-        Ok(vec![Candidate::new(action.cloned().unwrap_or_else(end))])
-    }
+/// Adds the test program as a tool of texts, which become its arguments.
+fn add_program(home: &Home, name: &str, argv: &str, texts: &[&str]) {
+    let (program, manifest) = (home.path("program.wasm"), home.path("program.toml"));
+    fs::write(&program, forerun_test_guests::COMMAND).expect("writes");
+    let properties = texts
+        .iter()
+        .map(|text| format!("{text} = {{ type = \"string\" }}\n"));
+    let text = format!(
+        "name = {name:?}\ntitle = {name:?}\ndescription = \"Sends requests.\"\n\
+         speculation = \"contained\"\nopen_world = true\nargv = {argv}\n\
+         [input_schema]\ntype = \"object\"\nrequired = {texts:?}\n\
+         [input_schema.properties]\n{}",
+        properties.collect::<String>()
+    );
+    fs::write(&manifest, text).expect("writes");
+    let [program, manifest] = [program, manifest].map(|path| path.display().to_string());
+    home.succeed(&["tool", "add", &program, "--manifest", &manifest]);
 }
 
 /// A session on `work` with two plans.
@@ -376,6 +374,23 @@ async fn a_listed_host_may_be_read_from_ahead_if_the_user_says_so() {
 }
 
 #[tokio::test]
+async fn a_reading_that_nobody_answered_in_time_is_not_called_unsent() {
+    let server = Server::start().await;
+    let home = server.home("timeout_ms = 300\n");
+    let session = loop_of_ones_own(&home, "workspace-write").await;
+    let late = act(&session, fetch(&server.url("/hang"))).await;
+    assert_eq!(late.observation.status, ObservationStatus::ToolError);
+    assert!(
+        late.observation.text.contains("did not answer in time"),
+        "{late:?}"
+    );
+    let ended = |kind: &EventKind| matches!(kind, EventKind::EffectEnded { .. });
+    let events = events_until(&session, View::Presented, ended).await;
+    assert_eq!(ends(&events), [EffectEnd::Unknown]);
+    assert_eq!(server.lines(), ["GET /hang"]);
+}
+
+#[tokio::test]
 async fn pages_come_as_text_and_errors_as_errors() {
     let server = Server::start().await;
     let home = server.home("");
@@ -521,14 +536,8 @@ async fn a_request_can_not_be_bent_by_its_headers() {
 async fn a_path_can_not_pose_as_another_address() {
     let (server, inner) = (Server::start().await, Server::start().await);
     let home = server.home("");
-    let (program, manifest) = (home.path("ask.wasm"), home.path("ask.toml"));
-    fs::write(&program, forerun_test_guests::COMMAND).expect("writes");
-    fs::write(&manifest, ASK).expect("writes");
-    let (program, manifest) = (
-        program.display().to_string(),
-        manifest.display().to_string(),
-    );
-    home.succeed(&["tool", "add", &program, "--manifest", &manifest]);
+    // Sends what it is told, however odd.
+    add_program(&home, "ask", r#"["ask={host} {path}"]"#, &["host", "path"]);
     let session = loop_of_ones_own(&home, "network-allow-list").await;
     let own = server.address.to_string();
     let ask = |host: &str, path: &str| action("ask", json!({ "host": host, "path": path }));
@@ -587,57 +596,6 @@ async fn what_was_read_as_sensitive_makes_every_later_request_a_question() {
     assert_eq!(server.lines(), ["GET /before"]);
 }
 
-/// Posts to where nobody is, and then to somebody.
-const TRIES: &str = r#"
-name = "tries"
-title = "Tries"
-description = "Sends a POST that may fail, and another."
-speculation = "contained"
-open_world = true
-argv = ["try={closed}", "post={url}"]
-
-[input_schema]
-type = "object"
-required = ["closed", "url"]
-[input_schema.properties]
-closed = { type = "string" }
-url = { type = "string" }
-"#;
-
-/// Sends what it is told, however odd.
-const ASK: &str = r#"
-name = "ask"
-title = "Ask"
-description = "Sends a POST to a host, with a path."
-speculation = "contained"
-open_world = true
-argv = ["ask={host} {path}"]
-
-[input_schema]
-type = "object"
-required = ["host", "path"]
-[input_schema.properties]
-host = { type = "string" }
-path = { type = "string" }
-"#;
-
-/// Writes a file, then posts to a server.
-const MANIFEST: &str = r#"
-name = "publish"
-title = "Publish"
-description = "Writes a file, and sends a POST."
-speculation = "contained"
-open_world = true
-argv = ["write={file}:done", "post={url}"]
-
-[input_schema]
-type = "object"
-required = ["url", "file"]
-[input_schema.properties]
-url = { type = "string" }
-file = { type = "string" }
-"#;
-
 #[tokio::test]
 async fn a_conflict_after_the_request_does_not_send_it_again() {
     let place: Arc<Mutex<Option<std::path::PathBuf>>> = Arc::default();
@@ -652,14 +610,9 @@ async fn a_conflict_after_the_request_does_not_send_it_again() {
     }))
     .await;
     let home = server.home("");
-    let (program, manifest) = (home.path("publish.wasm"), home.path("publish.toml"));
-    fs::write(&program, forerun_test_guests::COMMAND).expect("writes");
-    fs::write(&manifest, MANIFEST).expect("writes");
-    let (program, manifest) = (
-        program.display().to_string(),
-        manifest.display().to_string(),
-    );
-    home.succeed(&["tool", "add", &program, "--manifest", &manifest]);
+    // Writes a file, then posts.
+    let argv = r#"["write={file}:done", "post={url}"]"#;
+    add_program(&home, "publish", argv, &["url", "file"]);
     let workspace = home.workspace("work");
     *place.lock().expect("no panic") = Some(workspace.join("out.txt"));
     let publish = action(
@@ -741,14 +694,13 @@ async fn what_did_not_get_through_does_not_count_as_sent() {
     let home = Home::with_config(&format!(
         "[network]\nallow = [\"{own}\", \"{closed}\"]\nprivate = [\"{own}\", \"{closed}\"]\n"
     ));
-    let (program, manifest) = (home.path("tries.wasm"), home.path("tries.toml"));
-    fs::write(&program, forerun_test_guests::COMMAND).expect("writes");
-    fs::write(&manifest, TRIES).expect("writes");
-    let (program, manifest) = (
-        program.display().to_string(),
-        manifest.display().to_string(),
+    // Posts to where nobody is, and then to somebody.
+    add_program(
+        &home,
+        "tries",
+        r#"["try={closed}", "post={url}"]"#,
+        &["closed", "url"],
     );
-    home.succeed(&["tool", "add", &program, "--manifest", &manifest]);
     let session = loop_of_ones_own(&home, "workspace-write").await;
     let tries = |url: String| {
         let closed = format!("http://{closed}/");

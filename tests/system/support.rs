@@ -1,7 +1,7 @@
 //! A daemon of one's own, a workspace, scripts, and what can be asked about them.
 
-use forerun_sdk::{Forerun, Session};
-use forerun_types::{Event, EventKind, SessionId, View};
+use forerun_sdk::{Agent, AgentError, Candidate, Forerun, Request, Role, Session};
+use forerun_types::{Action, Event, EventKind, SessionId, TERMINATE, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the target of a [`Plan`] thinks; the approximation agent runs ahead meanwhile.
+const THOUGHT: Duration = Duration::from_millis(400);
 
 /// Directories and a daemon of a test's own. The daemon ends with it.
 pub(crate) struct Home {
@@ -298,5 +301,20 @@ pub(crate) async fn only_new_session(home: &Home, known: &BTreeSet<SessionId>) -
         }
         assert!(start.elapsed() < PATIENCE, "no session was opened");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Says the actions in order, then the end; after a while, if it is the target.
+pub(crate) struct Plan(pub(crate) Vec<Action>, pub(crate) Role);
+
+#[forerun_sdk::async_trait]
+impl Agent for Plan {
+    async fn propose(&self, request: &Request) -> Result<Vec<Candidate>, AgentError> {
+        if self.1 == Role::Target {
+            tokio::time::sleep(THOUGHT).await;
+        }
+        let action = self.0.get(request.steps_before());
+        let end = || Action::parse(TERMINATE, r#"{"answer": "done"}"#).expect("valid");
+        Ok(vec![Candidate::new(action.cloned().unwrap_or_else(end))])
     }
 }

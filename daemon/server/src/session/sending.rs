@@ -13,7 +13,7 @@
 //! in the order in which they were let out: executed again, it has to come by the same ones in
 //! the same order before it can send a new one. Reading is sent as often as it is asked for.
 
-use crate::egress::{Egress, Target, Unsent};
+use crate::egress::{Egress, Target};
 use forerun_journal::{EffectFate, EffectId, Journal};
 use forerun_sandbox::{EgressAnswer, EgressRefusal};
 use forerun_types::{
@@ -68,8 +68,12 @@ impl Sending {
         match request.is_safe() {
             true => match self.egress.send(target, &request).await {
                 Ok(response) => Outcome::answered(EffectEnd::Answered, response),
-                Err(Unsent { why, reason, .. }) => {
-                    Outcome::without(EffectEnd::Refused, why, reason)
+                Err(unsent) => {
+                    let end = match unsent.maybe_sent {
+                        true => EffectEnd::Unknown,
+                        false => EffectEnd::Refused,
+                    };
+                    Outcome::without(end, unsent.why, unsent.reason)
                 }
             },
             false => self.send_once(target, request).await,
