@@ -82,7 +82,8 @@ pub enum EffectEnd {
     Replayed,
     /// It was not sent.
     Refused,
-    /// It was sent, or may have been, and there is no answer. It is not sent again.
+    /// It was sent, or may have been, and there is no answer. Unless it only reads, it is
+    /// not sent again.
     Unknown,
 }
 

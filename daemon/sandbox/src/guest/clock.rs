@@ -121,7 +121,8 @@ impl ClockView<'_> {
     }
 }
 
-/// Ends when its real time is over, without what the guest was parked, and then moves the clocks to where they should be.
+/// Ends when its real time is over, without what the guest was parked, and then moves the
+/// clocks to where they should be.
 struct Sleep {
     clock: Clock,
     deadline_ns: u64,
