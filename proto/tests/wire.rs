@@ -74,6 +74,7 @@ fn approval_end() -> impl Strategy<Value = ApprovalEnd> {
     prop::sample::select(vec![
         ApprovalEnd::Allowed,
         ApprovalEnd::AllowedForSession,
+        ApprovalEnd::AllowedAlways,
         ApprovalEnd::Refused,
         ApprovalEnd::TimedOut,
         ApprovalEnd::Withdrawn,
@@ -163,6 +164,7 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             workspace: text(),
             task: text(),
             policy: text(),
+            audit: yes(),
             depth: any::<u32>()
         }),
         kind!(AgentAttached {
@@ -208,12 +210,14 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             reason: text()
         }),
         kind!(PolicyDecided {
-            node: node(),
+            node: prop::option::of(node()),
             step: step(),
             speculative: yes(),
             decision: text(),
             policies: prop::collection::vec(text(), 0..3),
             reason: text(),
+            inputs: text(),
+            enforced: prop::option::of(text()),
         }),
         kind!(ExecutionStarted {
             execution: execution(),
@@ -300,7 +304,8 @@ fn kinds() -> Vec<BoxedStrategy<EventKind>> {
             approval: approval(),
             what: text(),
             policies: prop::collection::vec(text(), 0..3),
-            reason: text()
+            reason: text(),
+            always: prop::option::of(text())
         }),
         kind!(ApprovalEnded {
             step: step(),

@@ -3,7 +3,7 @@
 
 use crate::support::{Home, events_until, manifest, presented};
 use forerun_sdk::{
-    Act, ActOutcome, Acted, Action, Agent, AgentError, Anew, Candidate, EventKind, Hit,
+    Act, ActOutcome, Acted, Action, Agent, AgentError, AllowFor, Anew, Candidate, EventKind, Hit,
     ObservationStatus, Request, Role, Seen, Session, SessionState, StepIndex, View,
 };
 use std::fs;
@@ -207,7 +207,10 @@ async fn what_the_owner_has_to_allow_is_pending_and_what_nobody_waits_for_is_not
     assert!(matches!(queued, ActOutcome::Pending { .. }), "{queued:?}");
     let impatient = tokio::time::timeout(A_MOMENT, session.act(write("never.txt", "n"))).await;
     assert!(impatient.is_err());
-    session.approve(approval, false).await.expect("allowed");
+    session
+        .approve(approval, AllowFor::Once)
+        .await
+        .expect("allowed");
     let acted = done(
         session
             .act_result("shared", Duration::ZERO)
@@ -283,7 +286,10 @@ async fn an_act_whose_commit_can_not_be_says_so_and_the_session_goes_on() {
     // Somebody else was there first.
     let approval = asked("late").await;
     fs::write(home.path("work/README.md"), "theirs\n").expect("written");
-    session.approve(approval, false).await.expect("allowed");
+    session
+        .approve(approval, AllowFor::Once)
+        .await
+        .expect("allowed");
     let error = not_done("late").await;
     assert!(error.contains("README.md"), "{error}");
     assert_eq!(reads(), "theirs\n");

@@ -3,7 +3,7 @@
 
 use crate::support::{Home, Plan, events_until, presented};
 use forerun_sdk::{Role, Session, SessionState};
-use forerun_types::{Action, ApprovalEnd, ApprovalId, Event, EventKind, StepIndex, View};
+use forerun_types::{Action, AllowFor, ApprovalEnd, ApprovalId, Event, EventKind, StepIndex, View};
 use std::fs;
 
 /// A set that asks about tools that reach beyond the workspace.
@@ -53,7 +53,21 @@ fn write(path: &str, content: &str) -> Action {
     Action::parse("write_file", &arguments.to_string()).expect("valid")
 }
 
-/// A session on `work`, whose agents agree on the plan.
+/// A session on `work`, whose agents agree on the plan, in a home that has the tool and the
+/// set.
+async fn again(home: &Home, plan: &[Action]) -> Session {
+    let client = home.client().await;
+    let session = client.session(home.path("work")).policy("asking");
+    let session = session.task("call out").open().await;
+    let session = session.expect("a session");
+    for role in [Role::Approximation, Role::Target] {
+        let attached = session.attach(role, Plan(plan.to_vec(), role)).await;
+        attached.expect("attached");
+    }
+    session
+}
+
+/// As [`again`], in a new home.
 async fn open(home: &Home, plan: &[Action]) -> Session {
     let (program, manifest) = (home.path("call_out.wasm"), home.path("call_out.toml"));
     fs::write(&program, forerun_test_guests::COMMAND).expect("writes");
@@ -73,15 +87,7 @@ async fn open(home: &Home, plan: &[Action]) -> Session {
     // Another name for it: a commit that replaces it is a question.
     let shared = (workspace.join("README.md"), home.path("store"));
     fs::hard_link(shared.0, shared.1).expect("links");
-    let client = home.client().await;
-    let session = client.session(&workspace).policy("asking");
-    let session = session.task("call out").open().await;
-    let session = session.expect("a session");
-    for role in [Role::Approximation, Role::Target] {
-        let attached = session.attach(role, Plan(plan.to_vec(), role)).await;
-        attached.expect("attached");
-    }
-    session
+    again(home, plan).await
 }
 
 /// Until a question is open.
@@ -172,7 +178,10 @@ async fn what_is_allowed_for_the_session_is_not_asked_again_and_another_tool_is(
     ];
     let session = open(&home, &plan).await;
     let (first, _) = asked(&session).await;
-    session.approve(first, true).await.expect("allowed");
+    session
+        .approve(first, AllowFor::Session)
+        .await
+        .expect("allowed");
     let commit = |kind: &EventKind| matches!(kind, EventKind::ApprovalRequested { what, .. } if what.contains("commit"));
     let events = events_until(&session, View::Presented, commit).await;
     let allowed = ApprovalEnd::AllowedForSession;
@@ -183,6 +192,63 @@ async fn what_is_allowed_for_the_session_is_not_asked_again_and_another_tool_is(
     presented(&session).await;
     let text = fs::read_to_string(home.path("work/README.md")).expect("reads");
     assert_eq!(text, "shared\n");
+}
+
+#[tokio::test]
+async fn what_is_allowed_always_is_shown_first_and_asked_in_no_later_session() {
+    let home = Home::new();
+    let session = open(&home, &[call_out("one", "one.txt")]).await;
+    asked(&session).await;
+    let id = session.id().to_string();
+    let open_question = session.info().await.expect("info").approval.expect("open");
+    let permit = open_question.always.expect("can be allowed always");
+    assert!(
+        permit.contains(r#"resource == Tool::"call_out""#),
+        "{permit}"
+    );
+
+    // Nobody agrees: it is shown, and nothing is written.
+    let file = home.path("config/forerun/policies/asking.always.cedar");
+    let shown = home.fail(75, &["approve", &id, "--always"]);
+    assert!(
+        shown.contains(permit.trim_end()) && shown.contains("--yes"),
+        "{shown}"
+    );
+    assert!(!file.exists());
+    home.succeed(&["approve", &id, "--always", "--yes"]);
+    let events = presented(&session).await;
+    assert_eq!(ends(&events), [ApprovalEnd::AllowedAlways]);
+    assert_eq!(observed(&events, 0), ["one\n"]);
+    let written = fs::read_to_string(&file).expect("reads");
+    assert!(written.contains(permit.trim_end()), "{written}");
+
+    let session = again(
+        &home,
+        &[call_out("two", "two.txt"), write("README.md", "x\n")],
+    )
+    .await;
+    let (_, events) = asked(&session).await;
+    assert_eq!(observed(&events, 0), ["two\n"], "was not asked about");
+    let ahead = events.iter().any(
+        |event| matches!(&event.kind, EventKind::NotExecuted { step, .. } if *step == StepIndex(0)),
+    );
+    assert!(ahead, "nothing runs ahead because of it");
+    // This one is a question because something forbids it: that can not be allowed always.
+    let question = session.info().await.expect("info").approval.expect("open");
+    assert_eq!((question.step, question.always), (StepIndex(1), None));
+    let refused = home.fail(
+        75,
+        &["approve", &session.id().to_string(), "--always", "--yes"],
+    );
+    assert!(refused.contains("forbids"), "{refused}");
+    session.stop().await.expect("stops");
+    presented(&session).await;
+
+    // It is the user's: without the permit, the question is back.
+    fs::remove_file(&file).expect("removes");
+    home.succeed(&["policy", "reload"]);
+    let session = again(&home, &[call_out("three", "three.txt")]).await;
+    asked(&session).await;
 }
 
 #[tokio::test]
@@ -210,7 +276,10 @@ async fn a_commit_that_policy_asks_about_is_made_or_stalls_the_session() {
         let before = fs::read_to_string(home.path("work/README.md")).expect("reads");
         assert!(before.contains("Old text."));
         if allow {
-            session.approve(approval, false).await.expect("allowed");
+            session
+                .approve(approval, AllowFor::Once)
+                .await
+                .expect("allowed");
             presented(&session).await;
             let text = fs::read_to_string(home.path("work/README.md")).expect("reads");
             assert_eq!(text, "new\n");
@@ -230,6 +299,75 @@ async fn a_commit_that_policy_asks_about_is_made_or_stalls_the_session() {
         let text = fs::read_to_string(home.path("work/README.md")).expect("reads");
         assert_eq!(text, before);
     }
+}
+
+#[tokio::test]
+async fn under_audit_what_a_set_refuses_is_told_and_happens_at_its_verdict() {
+    let home = Home::with_config("policy = \"locked-down\"\nenforcement = \"audit\"\n");
+    let workspace = home.workspace("work");
+    fs::write(workspace.join(".netrc"), "password secret").expect("writes");
+    let read = |path: &str| {
+        let arguments = serde_json::json!({ "path": path });
+        Action::parse("read_file", &arguments.to_string()).expect("valid")
+    };
+    let plan = [
+        write("new.txt", "x"),
+        read(".netrc"),
+        write(".mcp.json", "{}"),
+    ];
+    let client = home.client().await;
+    let session = client.session(&workspace).task("t").open().await;
+    let session = session.expect("a session");
+    for role in [Role::Approximation, Role::Target] {
+        let attached = session.attach(role, Plan(plan.to_vec(), role)).await;
+        attached.expect("attached");
+    }
+    presented(&session).await;
+    let events = events_until(&session, View::Trace, |kind| {
+        matches!(kind, EventKind::Finished { .. })
+    })
+    .await;
+    assert!(
+        matches!(&events[0].kind, EventKind::Opened { audit: true, .. }),
+        "{events:#?}"
+    );
+    assert!(workspace.join("new.txt").exists());
+    // What is protected, and credentials, are so all the same.
+    assert!(!workspace.join(".mcp.json").exists());
+    assert!(observed(&events, 1)[0].contains("does not allow to read"));
+
+    // The call and its commit would have been questions; nothing of it ran ahead.
+    let noted: Vec<_> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::PolicyDecided {
+                step,
+                speculative,
+                decision,
+                enforced: Some(enforced),
+                inputs,
+                ..
+            } if *step == StepIndex(0) => {
+                let inputs: serde_json::Value = serde_json::from_str(inputs).expect("JSON");
+                let of = inputs.get("tool").or(inputs.get("changed")).cloned();
+                Some((*speculative, decision.as_str(), enforced.as_str(), of))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        noted,
+        [
+            (false, "run", "ask", Some("write_file".into())),
+            (false, "run", "ask", Some(1.into())),
+        ]
+    );
+    assert!(ends(&events).is_empty());
+    let explained = home.succeed(&["policy", "explain", "call", "delete", "{\"path\":\"a\"}"]);
+    assert!(
+        explained.contains("audit only, or it would be ask"),
+        "{explained}"
+    );
 }
 
 #[tokio::test]

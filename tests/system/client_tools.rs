@@ -4,8 +4,8 @@
 use crate::support::{Home, PATIENCE};
 use forerun_sdk::schemars::{self, JsonSchema};
 use forerun_sdk::{
-    ActOutcome, Acted, Action, Agent, AgentError, Candidate, Hit, ObservationStatus, OfferedTool,
-    Request, Role, Session, ToolCall,
+    ActOutcome, Acted, Action, Agent, AgentError, AllowFor, Candidate, Hit, ObservationStatus,
+    OfferedTool, Request, Role, Session, ToolCall,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -305,7 +305,10 @@ async fn policy_decides_on_it_as_on_what_reaches_outside() {
     };
     assert!(calls.all().is_empty());
     let approval = approval.expect("an approval");
-    read_only.approve(approval, false).await.expect("approved");
+    read_only
+        .approve(approval, AllowFor::Once)
+        .await
+        .expect("approved");
     let done = read_only.act_result("one", Duration::ZERO).await;
     assert!(matches!(done.expect("done").outcome, ActOutcome::Done(_)));
     assert_eq!(calls.all().len(), 1);

@@ -70,7 +70,7 @@ fn the_sets_of_the_page_are_those_that_are_built_in() {
 #[test]
 fn what_is_denied_is_explained_and_one_line_of_policy_allows_it() {
     let home = Home::new();
-    let [set, line] = blocks()[..] else {
+    let [_, set, line] = blocks()[..] else {
         panic!("the page has another number of blocks");
     };
     let file = home.path("config/forerun/policies/mine/policy.cedar");

@@ -3,7 +3,7 @@
 use crate::support::Home;
 use forerun_sdk::script::Script;
 use forerun_sdk::{Error, Session};
-use forerun_types::{Action, ApprovalId, Role, SessionId, StepIndex};
+use forerun_types::{Action, AllowFor, ApprovalId, Role, SessionId, StepIndex};
 
 async fn session(home: &Home) -> Session {
     let workspace = home.workspace("work");
@@ -43,7 +43,11 @@ async fn the_approximation_token_can_not_attach_as_target_or_interrupt() {
         "TOKEN_NOT_ALLOWED"
     );
     assert_eq!(
-        code(approximation.approve(ApprovalId(1), true).await),
+        code(
+            approximation
+                .approve(ApprovalId(1), AllowFor::Session)
+                .await
+        ),
         "TOKEN_NOT_ALLOWED"
     );
     assert_eq!(code(approximation.pause().await), "TOKEN_NOT_ALLOWED");

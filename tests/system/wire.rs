@@ -30,6 +30,37 @@ async fn channel(home: &Home) -> Channel {
     endpoint.connect().await.expect("the daemon answers")
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sessions_own_token_is_not_good_for_what_outlives_the_session() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let session = home.client().await.session(&workspace).task("t").open();
+    let session = session.await.expect("a session");
+    let approve = |allow_for: v1::AllowFor| {
+        use v1::session_service_interrupt_request::{Approve, Interrupt};
+        let mut request = tonic::Request::new(v1::SessionServiceInterruptRequest {
+            session: session.id().to_string(),
+            idempotency_key: format!("{allow_for:?}"),
+            interrupt: Some(Interrupt::Approve(Approve {
+                approval: "apr_1".into(),
+                allow_for: allow_for.into(),
+            })),
+        });
+        let bearer = format!("Bearer {}", session.tokens().owner);
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", bearer.parse().expect("text"));
+        request
+    };
+    let mut client = v1::session_service_client::SessionServiceClient::new(channel(&home).await);
+    for (allow_for, code) in [
+        (v1::AllowFor::Session, tonic::Code::Aborted),
+        (v1::AllowFor::Always, tonic::Code::PermissionDenied),
+    ] {
+        let refused = client.interrupt(approve(allow_for)).await;
+        assert_eq!(refused.expect_err("refused").code(), code, "{allow_for:?}");
+    }
+}
+
 /// Attaches as target and answers each call with the next of `actions`, whatever they are.
 async fn answer_with(home: &Home, session: &forerun_sdk::Session, actions: &[(&str, &str)]) {
     let (send, requests) = mpsc::channel(16);

@@ -99,6 +99,13 @@ pub(crate) enum Command {
         /// And the like until the session ends
         #[arg(long)]
         for_session: bool,
+        /// And the like in every session under this policy set: shows the permit for it, and
+        /// adds it to your policies once you agree
+        #[arg(long, conflicts_with = "for_session")]
+        always: bool,
+        /// With --always: agree without being asked
+        #[arg(long, requires = "always")]
+        yes: bool,
     },
     /// Refuse what policy asks you about in a session
     Refuse {

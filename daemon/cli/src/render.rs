@@ -131,6 +131,7 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
             let how = match end {
                 ApprovalEnd::Allowed => "allowed",
                 ApprovalEnd::AllowedForSession => "allowed for the session",
+                ApprovalEnd::AllowedAlways => "allowed, and from now on always",
                 ApprovalEnd::Refused => "refused",
                 ApprovalEnd::TimedOut => "refused: nobody answered in time",
                 ApprovalEnd::Withdrawn => "withdrawn",
@@ -251,11 +252,16 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
             step,
             decision,
             policies,
+            enforced,
             ..
-        } => style.dim(&format!(
-            "{step:>3}  ·  policy: {decision} ({})",
-            policies.join(", ")
-        )),
+        } => {
+            let noted = match enforced {
+                Some(enforced) => format!(", only noted: {enforced}"),
+                None => String::new(),
+            };
+            let policies = policies.join(", ");
+            style.dim(&format!("{step:>3}  ·  policy: {decision}{noted} ({policies})"))
+        }
         EventKind::ExecutionStarted {
             execution,
             step,

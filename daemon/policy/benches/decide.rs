@@ -68,6 +68,7 @@ fn decide(set: &PolicySet, action: &Action) -> bool {
         depth: 2,
         speculative: true,
         counters: Counters::default(),
+        read_sensitive: false,
     });
     decision.policies.is_empty()
 }

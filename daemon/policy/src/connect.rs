@@ -4,13 +4,14 @@ use crate::decide::{By, modes};
 use crate::fact::{Fact, Question};
 use crate::{Counters, Decision, PolicySet};
 use forerun_types::{Source, StepIndex};
+use serde::Serialize;
 use std::borrow::Cow;
 
 /// Bytes of a path that policies see.
 const PATH_BYTES_MAX: usize = 1 << 10;
 
 /// May this tool send this request?
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ConnectRequest<'a> {
     /// Who the action comes from.
     pub principal: Source,
@@ -49,7 +50,8 @@ pub struct ConnectRequest<'a> {
 impl PolicySet {
     /// Decides a request to a host, as [`PolicySet::decide_call`] does a call.
     pub fn decide_connect(&self, request: &ConnectRequest<'_>) -> Decision {
-        self.decide_connect_by(By::Rules, request)
+        let decide = |set: &PolicySet| set.decide_connect_by(By::Rules, request);
+        self.enforce_or_note(modes(request.principal, request.speculative), decide)
     }
 
     pub(crate) fn decide_connect_by(&self, by: By, request: &ConnectRequest<'_>) -> Decision {

@@ -35,7 +35,8 @@ impl PolicySet {
     /// Decides a call of a tool. Unverified actions are asked for run, hold, ask; those
     /// of the target and the user whose verdict is there, for run and ask.
     pub fn decide_call(&self, call: &CallRequest<'_>) -> Decision {
-        self.decide_call_by(By::Rules, call)
+        let decide = |set: &PolicySet| set.decide_call_by(By::Rules, call);
+        self.enforce_or_note(modes(call.principal, call.speculative), decide)
     }
 
     pub(crate) fn decide_call_by(&self, by: By, call: &CallRequest<'_>) -> Decision {
@@ -58,6 +59,7 @@ impl PolicySet {
             ("counters", call.counters.fact()),
             ("args", arguments.record),
             ("args_partial", Fact::Flag(arguments.partial)),
+            ("read_sensitive", Fact::Flag(call.read_sensitive)),
         ];
         let action = call_action(tool);
         let resource = Fact::entity("Tool", tool);
@@ -69,7 +71,8 @@ impl PolicySet {
     /// Decides whether a verified delta may reach the workspace: each of its paths, then
     /// the commit as a whole, for run and ask.
     pub fn decide_commit(&self, commit: &CommitRequest<'_>) -> Decision {
-        self.decide_commit_by(By::Rules, commit)
+        let decide = |set: &PolicySet| set.decide_commit_by(By::Rules, commit);
+        self.enforce_or_note(VERIFIED, decide)
     }
 
     pub(crate) fn decide_commit_by(&self, by: By, commit: &CommitRequest<'_>) -> Decision {
@@ -110,7 +113,7 @@ impl PolicySet {
         let resource = Fact::entity("Workspace", paths::WORKSPACE);
         let context = counts.map(|(name, count)| (name, Fact::count(count)));
         let question = Question::new(principal, "commit", resource, &[], context);
-        self.decide(by, &[Outcome::Run, Outcome::Ask], "a commit", question)
+        self.decide(by, VERIFIED, "a commit", question)
     }
 
     /// The first mode that is allowed, else a denial.
@@ -163,6 +166,7 @@ impl PolicySet {
             Outcome::Hold => ("policy_hold", "holds it until its verdict"),
             Outcome::Ask | Outcome::Deny => ("policy_ask", "puts it to the user"),
         };
+        let grantable = mode != Outcome::Run && forbidding.is_empty();
         // Why it may not run says more than why it may wait.
         let why = forbidding
             .first()
@@ -175,6 +179,8 @@ impl PolicySet {
             policies,
             reason,
             code,
+            enforced: None,
+            grantable,
         }
     }
 
@@ -202,8 +208,14 @@ impl PolicySet {
                 policies: Vec::new(),
                 reason: format!("a policy permits to {touch} {path}, and none forbids it"),
                 code: "policy_run",
+                enforced: None,
+                grantable: false,
             },
-            Err(denied) => self.denial(denied),
+            Err(denied) => {
+                let decide =
+                    |set: &PolicySet| set.decide_touch(principal, speculative, touch, path);
+                self.note(self.denial(denied), Outcome::Run, decide)
+            }
         }
     }
 
@@ -370,11 +382,14 @@ fn authorize(request: &Request, policies: &Cedar, entities: &Entities) -> Result
     }
 }
 
+/// What is asked of verified actions, in turn.
+const VERIFIED: &[Outcome] = &[Outcome::Run, Outcome::Ask];
+
 /// What is asked, in turn. Of the target's and the user's verified actions nothing is held.
 pub(crate) fn modes(principal: Source, speculative: bool) -> &'static [Outcome] {
     match speculative || principal == Source::Approximation {
         true => &[Outcome::Run, Outcome::Hold, Outcome::Ask],
-        false => &[Outcome::Run, Outcome::Ask],
+        false => VERIFIED,
     }
 }
 
@@ -435,6 +450,7 @@ mod tests {
                 commits: 3,
                 bytes_out: 0,
             },
+            read_sensitive: false,
         })
     }
 

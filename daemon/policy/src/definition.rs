@@ -119,8 +119,8 @@ impl Definition {
     ) -> Result<PolicySet, PolicyError> {
         let below = self.below.iter().chain(&options.narrowing).cloned();
         let options = LoadOptions {
-            unprotected: options.unprotected.clone(),
             narrowing: below.collect(),
+            ..options.clone()
         };
         PolicySet::load_with(&self.name, &self.source, tools, &options)
     }

@@ -46,6 +46,14 @@ pub enum PolicyError {
         /// Why not.
         reason: String,
     },
+    /// What is always allowed could not be written.
+    #[error("write the policies {path}: {reason}")]
+    Unwritable {
+        /// Where they are.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
     /// A path that the user wants unprotected is none.
     #[error("unprotect {path:?}: {reason}")]
     Unprotect {
@@ -81,6 +89,7 @@ impl PolicyError {
             PolicyError::Examples { .. } => "policy_examples",
             PolicyError::Unreadable { .. } => "policy_unreadable",
             PolicyError::Unprotect { .. } => "policy_unprotect",
+            PolicyError::Unwritable { .. } => "policy_unwritable",
         }
     }
 
@@ -105,6 +114,7 @@ impl PolicyError {
             PolicyError::Unreadable { .. } => {
                 Some("nothing runs under policies that can not be read".to_owned())
             }
+            PolicyError::Unwritable { .. } => Some("allow it once, or for the session".to_owned()),
             PolicyError::Unprotect { .. } => {
                 Some("give a path relative to the workspace, such as .github/workflows".to_owned())
             }

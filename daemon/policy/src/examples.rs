@@ -252,6 +252,7 @@ impl Example {
                 bytes_written: self.bytes_written,
                 ..Counters::default()
             },
+            read_sensitive: self.read_sensitive,
         };
         let decision = agreed(|by| set.decide_call_by(by, &call))?;
         if matches!(

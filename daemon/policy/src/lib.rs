@@ -27,6 +27,7 @@
 //!   request alone.
 
 mod arguments;
+mod audit;
 mod conditions;
 mod connect;
 mod decide;
@@ -36,6 +37,7 @@ mod error;
 mod examples;
 mod expression;
 mod fact;
+mod grant;
 mod paths;
 mod ready;
 mod request;
@@ -54,5 +56,6 @@ pub use connect::ConnectRequest;
 pub use definition::{Definition, Tested};
 pub use diff::{Change, DiffError, Difference, Finding, Witness};
 pub use error::{PolicyError, Problem};
+pub use grant::Grant;
 pub use request::{CallRequest, CommitRequest, Counters, Decision, Outcome};
-pub use set::{Layer, LoadOptions, PolicySet, Written};
+pub use set::{Enforcement, Layer, LoadOptions, PolicySet, Written};

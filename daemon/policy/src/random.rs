@@ -92,6 +92,7 @@ impl Call {
             depth: self.depth,
             speculative: self.speculative,
             counters: self.counters,
+            read_sensitive: false,
         }
     }
 }

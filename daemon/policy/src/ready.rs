@@ -267,6 +267,7 @@ mod tests {
             depth: 0,
             speculative: false,
             counters: Default::default(),
+            read_sensitive: false,
         });
         assert_eq!(
             (decision.outcome, decision.code),

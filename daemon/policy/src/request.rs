@@ -1,15 +1,16 @@
 //! What is asked of a policy set, and what it answers.
 
 use forerun_types::{Action, PathChange, Source, StepIndex};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
 /// May this action be executed?
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct CallRequest<'a> {
     /// Who it comes from.
     pub principal: Source,
     /// The action.
+    #[serde(rename = "tool", serialize_with = "tool")]
     pub action: &'a Action,
     /// Its position in the plan.
     pub step: StepIndex,
@@ -19,17 +20,28 @@ pub struct CallRequest<'a> {
     pub speculative: bool,
     /// What was used so far on the way to it.
     pub counters: Counters,
+    /// Whether something sensitive was read on the way to it.
+    pub read_sensitive: bool,
 }
 
 /// May this verified delta reach the workspace?
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct CommitRequest<'a> {
     /// Who it comes from: the source of the step, or the user for a whole session.
     pub principal: Source,
     /// The paths that it changes.
+    #[serde(serialize_with = "number")]
     pub changed: &'a [PathChange],
     /// Files among them that are to be replaced and have further names.
     pub shared: usize,
+}
+
+fn tool<S: Serializer>(action: &&Action, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&action.tool)
+}
+
+fn number<S: Serializer>(changed: &&[PathChange], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(changed.len() as u64)
 }
 
 /// What was used on the path from the start of the session to an action.
@@ -91,6 +103,12 @@ pub struct Decision {
     /// `policy_forbidden`, `policy_not_permitted`, `policy_unknown_tool`,
     /// `policy_arguments` or `policy_error`.
     pub code: &'static str,
+    /// What a set that is enforced decides; there if this one only takes note of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<Outcome>,
+    /// Whether a permit is all that is missing: no policy forbids to run it.
+    #[serde(skip)]
+    pub grantable: bool,
 }
 
 impl Decision {
@@ -104,6 +122,8 @@ impl Decision {
             policies,
             reason: format!("{reason}; it will be denied again, so do not retry it"),
             code,
+            enforced: None,
+            grantable: false,
         }
     }
 }

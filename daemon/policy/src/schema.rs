@@ -186,7 +186,7 @@ fn action(tool: &str, arguments: &Kind) -> String {
         call_action(tool)
     );
     write_kind(arguments, &mut text);
-    text.push_str(",\n    args_partial: Bool,\n  }\n};\n");
+    text.push_str(",\n    args_partial: Bool,\n    read_sensitive: Bool,\n  }\n};\n");
     text
 }
 

@@ -6,10 +6,11 @@ use crate::rule::Rule;
 use crate::schema::{ToolSchema, call_action};
 use crate::source::{Named, Source};
 use crate::touch::{TouchPolicy, rules};
-use crate::{Definition, PolicyError, Problem, ready};
+use crate::{Definition, PolicyError, Problem, audit, ready};
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{ActionConstraint, Effect, PolicySet as Cedar, ValidationMode, Validator};
 use forerun_types::{Digest, Hasher, PathRules, Source as Principal, ToolDescription, fold};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     unprotected: Vec<String>,
     /// Who touches, and the rules for that.
     rules: Vec<(Principal, bool, PathRules)>,
+    /// What is enforced all the same, if this set only takes note of what it refuses.
+    pub(crate) enforced: Option<PolicySet>,
 }
 
 /// A policy as it is written.
@@ -69,6 +72,23 @@ pub struct LoadOptions {
     /// Layers that can only forbid: the system's, the project's. Since forbid wins, they can
     /// narrow a set and nothing else.
     pub narrowing: Vec<Layer>,
+    /// What the user permits always, beside the set ([`crate::Grant`]).
+    pub granting: Option<Layer>,
+    /// Whether what the set refuses is refused.
+    pub enforcement: Enforcement,
+}
+
+/// Whether what a set refuses is refused, or only noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It happens, and the decision says what would have become of it. What is protected,
+    /// and what narrows the set, is enforced all the same; nothing happens sooner than it
+    /// would where the set allows it.
+    Audit,
 }
 
 impl PolicySet {
@@ -141,11 +161,12 @@ impl PolicySet {
         let (mut policies, mut touches) = (Vec::new(), Vec::new());
         let mut written = HashMap::new();
         let mut whose: HashMap<String, &str> = HashMap::new();
-        let layers = below.iter().map(|layer| (layer, true));
-        let layers: Vec<_> = layers.chain([(&own, false)]).collect();
-        for (layer, narrows) in &layers {
+        let layers = below.iter().map(|layer| (layer, Part::Narrows));
+        let granting = options.granting.iter().map(|layer| (layer, Part::Grants));
+        let layers: Vec<_> = layers.chain(granting).chain([(&own, Part::Own)]).collect();
+        for (layer, part) in &layers {
             let (of_layer, of_touches) =
-                read(layer, *narrows, &whose, &schema, tools).map_err(|problems| {
+                read(layer, *part, &whose, &schema, tools).map_err(|problems| {
                     PolicyError::Invalid {
                         set: layer.name.clone(),
                         problems,
@@ -163,7 +184,20 @@ impl PolicySet {
             policies.extend(of_layer);
             touches.extend(of_touches);
         }
+        let enforced = match options.enforcement {
+            Enforcement::Enforce => None,
+            Enforcement::Audit => Some(PolicySet::of_layers(
+                audit::everything(),
+                below,
+                tools,
+                &LoadOptions {
+                    unprotected: options.unprotected.clone(),
+                    ..LoadOptions::default()
+                },
+            )?),
+        };
         let sources = layers.iter().map(|(layer, _)| layer.source.as_str());
+        let sources = sources.chain(enforced.iter().map(|_| audit::EVERYTHING));
         let mut set = Inner {
             digest: digest(&own.name, sources, &schema, &unprotected),
             slices: slices(&policies, tools),
@@ -175,6 +209,7 @@ impl PolicySet {
             touches,
             unprotected,
             rules: Vec::new(),
+            enforced,
         };
         for principal in [Principal::Approximation, Principal::Target, Principal::User] {
             for speculative in [false, true] {
@@ -201,6 +236,14 @@ impl PolicySet {
         self.0.policies.get(id)
     }
 
+    /// Whether what it refuses is refused.
+    pub fn enforcement(&self) -> Enforcement {
+        match self.0.enforced {
+            Some(_) => Enforcement::Audit,
+            None => Enforcement::Enforce,
+        }
+    }
+
     /// How many policies it has, what lies under it included.
     pub fn policies(&self) -> usize {
         self.0.policies.len()
@@ -213,7 +256,10 @@ impl PolicySet {
             .rules
             .iter()
             .find(|(whose, when, _)| *whose == principal && *when == speculative);
-        known.map(|(_, _, rules)| rules.clone()).unwrap_or_default()
+        let mut rules = known.map(|(_, _, rules)| rules.clone()).unwrap_or_default();
+        let enforced = self.0.enforced.as_ref();
+        rules.enforced = enforced.map(|set| Box::new(set.path_rules(principal, speculative)));
+        rules
     }
 }
 
@@ -261,11 +307,22 @@ pub(crate) fn unprotect(path: &str) -> Result<String, PolicyError> {
     }
 }
 
+/// What a layer is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The set itself.
+    Own,
+    /// What the user permits always. Some of it may be about tools that are not there now.
+    Grants,
+    /// Forbids only.
+    Narrows,
+}
+
 /// Reads a layer: its policies, and what they say of touches. `whose` has the names that
 /// are taken, and by which layer.
 fn read(
     layer: &Layer,
-    narrows: bool,
+    part: Part,
     whose: &HashMap<String, &str>,
     schema: &ToolSchema,
     tools: &[ToolDescription],
@@ -287,7 +344,7 @@ fn read(
             let hint = "give each policy an `@id` of its own".to_owned();
             problems.push(text.problem_in(named, None, message, Some(hint)));
         }
-        if narrows && named.policy.effect() == Effect::Permit {
+        if part == Part::Narrows && named.policy.effect() == Effect::Permit {
             let hint = "permits belong in a policy set of the user's configuration".to_owned();
             let message = "this layer can only forbid";
             problems.push(text.problem_in(named, Some("permit"), message, Some(hint)));
@@ -296,7 +353,7 @@ fn read(
     if !problems.is_empty() {
         return Err(problems);
     }
-    check(&text, &policies, schema, tools)?;
+    check(&text, &policies, schema, tools, part)?;
     let touches = compile(&text, &policies)?;
     Ok((policies, touches))
 }
@@ -307,10 +364,12 @@ fn check(
     policies: &[Named],
     schema: &ToolSchema,
     tools: &[ToolDescription],
+    part: Part,
 ) -> Result<(), Vec<Problem>> {
     let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
     let mut problems: Vec<Problem> = policies
         .iter()
+        .filter(|_| part != Part::Grants)
         .flat_map(|named| source.dead_parts(named, &names))
         .collect();
     let cedar = Cedar::from_policies(policies.iter().map(|named| named.policy.clone()));

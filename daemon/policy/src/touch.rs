@@ -57,12 +57,8 @@ impl TouchPolicy {
 
 /// The rules of a toucher.
 pub(crate) fn rules(policies: &[TouchPolicy], toucher: Toucher<'_>) -> PathRules {
-    PathRules {
-        rules: policies
-            .iter()
-            .filter_map(|policy| policy.rule(toucher))
-            .collect(),
-    }
+    let rules = policies.iter().filter_map(|policy| policy.rule(toucher));
+    PathRules::from(rules.collect::<Vec<_>>())
 }
 
 /// The name of a touch's action.

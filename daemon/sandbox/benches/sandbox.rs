@@ -166,7 +166,7 @@ fn rules() -> PathRules {
             PathPattern::Name(name.into()),
         ));
     }
-    PathRules { rules }
+    rules.into()
 }
 
 /// A component in an instance whose host does nothing: it can only compute.

@@ -12,7 +12,9 @@ use crate::run::{Command, Digests, Done, EgressRefusal, Exec, Outgoing, Program,
 use crate::time::{Waits, within};
 use crate::toolbox::{Body, Toolbox};
 use forerun_snapshot::{Delta, FsError, Quota};
-use forerun_types::{LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId};
+use forerun_types::{
+    LimitName, Limits, Observation, ObservationStatus, PathRules, SnapshotId, TouchDenied,
+};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -148,6 +150,7 @@ fn conclude(
         observation,
         frozen,
         denied,
+        noted,
         read_sensitive,
     } = settled;
     // An outcome that changes nothing is the parent again, under an id of its own.
@@ -172,6 +175,7 @@ fn conclude(
             observation,
             snapshot: registry.insert(version, Some(delta)),
             denied,
+            noted,
             read_sensitive,
             usage,
         },
@@ -277,6 +281,8 @@ struct Settled {
     frozen: Option<Frozen>,
     /// The first touch that was refused.
     denied: Option<String>,
+    /// Those that were only noted.
+    noted: Vec<TouchDenied>,
     read_sensitive: bool,
 }
 
@@ -287,6 +293,7 @@ impl Settled {
             observation,
             frozen: None,
             denied: None,
+            noted: Vec::new(),
             read_sensitive: false,
         }
     }
@@ -331,6 +338,7 @@ fn settle(read_only: Option<&String>, limits: &Limits, executed: Executed) -> Se
     }
     let settled = Settled {
         denied,
+        noted: std::mem::take(&mut volumes.noted),
         read_sensitive: volumes.read_sensitive.load(Ordering::Relaxed),
         ..Settled::seen(Observation::new(observation.status, ""))
     };
@@ -437,12 +445,10 @@ fn micros(duration: Duration) -> u64 {
 /// Rules that allow everything, for what the sandbox does itself.
 pub(crate) fn allow_all() -> PathRules {
     use forerun_types::{PathPattern, PathRule, RuleEffect, Touch};
-    PathRules {
-        rules: vec![PathRule {
-            policy: "sandbox".into(),
-            effect: RuleEffect::Permit,
-            touches: vec![Touch::Read, Touch::Write, Touch::Delete],
-            pattern: PathPattern::Any,
-        }],
-    }
+    PathRules::from(vec![PathRule {
+        policy: "sandbox".into(),
+        effect: RuleEffect::Permit,
+        touches: vec![Touch::Read, Touch::Write, Touch::Delete],
+        pattern: PathPattern::Any,
+    }])
 }

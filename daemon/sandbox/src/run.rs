@@ -6,7 +6,7 @@ use crate::registry::Registry;
 use crate::toolbox::Manifest;
 use forerun_types::{
     Action, Digest, HttpRequest, HttpResponse, LimitName, Limits, Observation, ObservationStatus,
-    PathRules, SnapshotId,
+    PathRules, SnapshotId, TouchDenied,
 };
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -158,6 +158,8 @@ pub struct Done {
     pub digests: Digests,
     /// The first touch that the path rules refused, if any, even if the tool went on.
     pub denied: Option<String>,
+    /// Touches that the path rules refuse, and that were only noted.
+    pub noted: Vec<TouchDenied>,
     /// Whether it read something that the path rules call sensitive.
     pub read_sensitive: bool,
     /// What it used.
@@ -254,6 +256,7 @@ impl Done {
             observation,
             snapshot: parent,
             denied: None,
+            noted: Vec::new(),
             read_sensitive: false,
             usage: RunUsage::default(),
         }

@@ -64,14 +64,12 @@ fn request(parent: SnapshotId, tool: &str, arguments: &str) -> Run {
         },
         clock_ns: 0,
         seed: [0; 32],
-        rules: PathRules {
-            rules: vec![PathRule {
-                policy: "all".into(),
-                effect: RuleEffect::Permit,
-                touches: vec![Touch::Read, Touch::Write, Touch::Delete],
-                pattern: PathPattern::Any,
-            }],
-        },
+        rules: PathRules::from(vec![PathRule {
+            policy: "all".into(),
+            effect: RuleEffect::Permit,
+            touches: vec![Touch::Read, Touch::Write, Touch::Delete],
+            pattern: PathPattern::Any,
+        }]),
     }
 }
 

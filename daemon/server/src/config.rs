@@ -4,6 +4,7 @@
 //! it and its place.
 
 use crate::egress::{HostPattern, SecretSettings};
+use forerun_policy::Enforcement;
 use forerun_snapshot::Retention;
 use forerun_types::Limits;
 use serde::de::IgnoredAny;
@@ -41,6 +42,9 @@ pub struct Config {
 pub struct Settings {
     /// The policy set of sessions that name none: a ready one, or one of the user's own.
     pub policy: String,
+    /// `enforce`, or `audit`: what a policy set refuses is only noted. What is protected, and
+    /// the system's and projects' layers, are enforced all the same.
+    pub enforcement: Enforcement,
     /// How many steps may be undecided at once, for sessions that do not say.
     pub depth: u32,
     /// How many candidates of the approximation agent are executed side by side for a step,
@@ -167,6 +171,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             policy: "workspace-write".to_owned(),
+            enforcement: Enforcement::Enforce,
             depth: 4,
             width: 1,
             max_steps: 200,

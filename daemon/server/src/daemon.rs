@@ -179,6 +179,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         own: config.policies.clone(),
         system: config.system_policy.clone(),
         unprotected: config.settings.unprotect.clone(),
+        enforcement: config.settings.enforcement,
     };
     let (network, secrets) = (&config.settings.network, &config.settings.secrets);
     let egress = Egress::new(network, secrets).map_err(ServeError::Network)?;

@@ -12,8 +12,9 @@ use crate::daemon::{Daemon, NewSession};
 use crate::error::RequestError;
 use crate::session::SessionSettings;
 use crate::session::archive::{FinishOutcome, Finished};
+use crate::session::decided::{inputs, policy_decided, touch_noted};
 use forerun_journal::{CommitMode, SessionRecord, SessionState};
-use forerun_policy::{CallRequest, Counters, Outcome};
+use forerun_policy::{CallRequest, Counters, Enforcement, Outcome, PolicySet};
 use forerun_sandbox::{Command, Done, Exec, Execution, Run, Sandboxes, Streams};
 use forerun_snapshot::Workspace;
 use forerun_types::{
@@ -68,7 +69,8 @@ impl Daemon {
         let program = sandboxes.program(wasm)?;
         let action = exec_action(wasm, &command)?;
         let task = format!("exec {}", command.arguments.join(" "));
-        let (running, request) = self.begin(sandboxes, action, task, setting)?;
+        let policy = self.policy_of(&sandboxes, &setting)?;
+        let (running, request) = self.begin(sandboxes, (policy, None), action, task, setting)?;
         let exec = Exec {
             request,
             command,
@@ -85,18 +87,18 @@ impl Daemon {
         setting: Setting,
     ) -> Result<Result<(Running, Execution), Observation>, RequestError> {
         let sandboxes = self.sandboxes();
-        let at = setting.workspace.as_deref();
-        let policy = self
-            .policies
-            .set(&setting.policy, sandboxes.toolbox(), at)?;
-        let decision = policy.decide_call(&CallRequest {
+        let policy = self.policy_of(&sandboxes, &setting)?;
+        let asked = CallRequest {
             principal: Source::User,
             action: &action,
             step: STEP,
             depth: 0,
             speculative: false,
             counters: Counters::default(),
-        });
+            read_sensitive: false,
+        };
+        let decision = policy.decide_call(&asked);
+        let decided = policy_decided(Some(NODE), STEP, false, &decision, inputs(&asked));
         if let Err(observation) = sandboxes.toolbox().check(&action) {
             return Ok(Err(*observation));
         }
@@ -105,23 +107,32 @@ impl Daemon {
             return Ok(Err(Observation::new(ObservationStatus::Denied, text)));
         }
         let task = format!("call {action}");
-        let (running, request) = self.begin(sandboxes, action, task, setting)?;
+        let decided = (policy, Some(decided));
+        let (running, request) = self.begin(sandboxes, decided, action, task, setting)?;
         let execution = running.sandboxes.run(request);
         Ok(Ok((running, execution)))
     }
 
-    /// Opens what such a step needs, its session included.
+    fn policy_of(
+        &self,
+        sandboxes: &Sandboxes,
+        setting: &Setting,
+    ) -> Result<PolicySet, RequestError> {
+        let at = setting.workspace.as_deref();
+        let (name, tools) = (&setting.policy, sandboxes.toolbox());
+        Ok(self.policies.set(name, tools, at)?)
+    }
+
+    /// Opens what such a step needs, its session included. `decided` is what policy said of
+    /// it, if it was asked.
     fn begin(
         &self,
         sandboxes: Sandboxes,
+        (policy, decided): (PolicySet, Option<EventKind>),
         action: Action,
         task: String,
         setting: Setting,
     ) -> Result<(Running, Run), RequestError> {
-        let at = setting.workspace.as_deref();
-        let policy = self
-            .policies
-            .set(&setting.policy, sandboxes.toolbox(), at)?;
         let workspace = match &setting.workspace {
             Some(path) => Some(self.open_workspace(path)?),
             None => None,
@@ -150,8 +161,9 @@ impl Daemon {
         let record = self.record_of(&session, snapshot.workspace(), &policy, tools, &tokens)?;
         if workspace.is_some() {
             self.log.journal().create_session(&record)?;
-            self.log
-                .append_blocking(&record.id, began(&record, &action))?;
+            let audit = policy.enforcement() == Enforcement::Audit;
+            let began = began(&record, audit, &action, decided);
+            self.log.append_blocking(&record.id, began)?;
         }
         let parent = sandboxes.open(snapshot);
         let run = Run {
@@ -243,7 +255,10 @@ impl Daemon {
                 steps: 1,
             },
         ];
-        let events = events.into_iter().map(|kind| (at, kind)).collect();
+        let who = (Source::User, false);
+        let noted = done.noted.into_iter();
+        let noted = noted.map(|denied| touch_noted(NODE, STEP, who, denied));
+        let events = noted.chain(events).map(|kind| (at, kind)).collect();
         self.log.append_blocking(&record.id, events)?;
         journal.set_state(&record.id, SessionState::Ended)?;
         if changed.is_empty() {
@@ -291,12 +306,18 @@ fn exec_action(wasm: &[u8], command: &Command) -> Result<Action, RequestError> {
         .map_err(|error| RequestError::Internal(error.to_string()))
 }
 
-fn began(record: &SessionRecord, action: &Action) -> Vec<(Time, EventKind)> {
-    let events = [
+fn began(
+    record: &SessionRecord,
+    audit: bool,
+    action: &Action,
+    decided: Option<EventKind>,
+) -> Vec<(Time, EventKind)> {
+    let mut events = vec![
         EventKind::Opened {
             workspace: record.workspace.display().to_string(),
             task: record.task.clone(),
             policy: record.policy.clone(),
+            audit,
             depth: record.depth,
         },
         EventKind::Decided {
@@ -305,13 +326,14 @@ fn began(record: &SessionRecord, action: &Action) -> Vec<(Time, EventKind)> {
             source: Source::User,
             action: action.clone(),
         },
-        EventKind::ExecutionStarted {
-            execution: EXECUTION,
-            node: NODE,
-            step: STEP,
-            speculative: false,
-        },
     ];
+    events.extend(decided);
+    events.push(EventKind::ExecutionStarted {
+        execution: EXECUTION,
+        node: NODE,
+        step: STEP,
+        speculative: false,
+    });
     events.into_iter().map(|kind| (Time::ZERO, kind)).collect()
 }
 

@@ -6,17 +6,19 @@
 //!   everything or nothing; what was read before stays until then.
 //! - A project's layer is untrusted: it is read without following links, is bounded, and can
 //!   only forbid.
-//! - Never writes. Agents can not reach any of these files: `.forerun` is hidden from tools.
+//! - **Invariant:** what is always allowed beside a set is written only as the owner was shown
+//!   it, and only if the set is valid with it.
+//! - Agents can not reach any of these files: `.forerun` is hidden from tools.
 
 use crate::daemon::locked;
-use forerun_policy::{Definition, Layer, LoadOptions, PolicyError, PolicySet};
+use forerun_policy::{Definition, Enforcement, Layer, LoadOptions, PolicyError, PolicySet};
 use forerun_sandbox::Toolbox;
 use forerun_types::Digest;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -24,6 +26,9 @@ use std::sync::{Arc, Mutex};
 /// Of a set's directory: its policies, and its examples.
 const POLICY_FILE: &str = "policy.cedar";
 const EXAMPLES_FILE: &str = "examples.toml";
+/// What follows the name of a set in the name of the file that has what is always allowed
+/// beside it.
+const ALWAYS_SUFFIX: &str = ".always.cedar";
 /// A project's own layer, in its workspace.
 const PROJECT_LAYER: &str = ".forerun/policy.cedar";
 /// Most bytes of a file of policies or examples; stops a file that is something else.
@@ -43,6 +48,8 @@ pub(crate) struct Places {
     pub(crate) system: PathBuf,
     /// Paths that the user gives free.
     pub(crate) unprotected: Vec<String>,
+    /// Whether what sets refuse is refused.
+    pub(crate) enforcement: Enforcement,
 }
 
 /// The sets.
@@ -50,6 +57,8 @@ pub(crate) struct Policies {
     places: Places,
     sources: Mutex<Arc<Sources>>,
     loaded: Mutex<HashMap<Key, PolicySet>>,
+    /// Held while what is always allowed is written.
+    writing: Mutex<()>,
 }
 
 /// A set by its name, for tools, in a workspace with this layer.
@@ -59,6 +68,8 @@ type Key = (String, Digest, Option<Layer>);
 #[derive(Clone, Default)]
 struct Sources {
     own: BTreeMap<String, Own>,
+    /// What is always allowed, by the set beside which it is.
+    always: BTreeMap<String, Result<Layer, PolicyError>>,
     system: Option<Layer>,
 }
 
@@ -89,6 +100,7 @@ impl Policies {
             sources: Mutex::new(Arc::new(Sources::read(&places)?)),
             places,
             loaded: Mutex::default(),
+            writing: Mutex::default(),
         })
     }
 
@@ -165,6 +177,51 @@ impl Policies {
         Ok(listed)
     }
 
+    /// Allows something always beside a set: adds the permit to the user's file for that, and
+    /// returns where it is. Sessions that are open keep the set that they have. Blocks.
+    ///
+    /// # Errors
+    /// If the set is not valid with it, or the file can not be written; then nothing has
+    /// changed.
+    pub(crate) fn allow_always(
+        &self,
+        name: &str,
+        permit: &str,
+        toolbox: &Toolbox,
+    ) -> Result<PathBuf, PolicyError> {
+        let _one_at_a_time = locked(&self.writing);
+        let Some(directory) = &self.places.own else {
+            let reason = "there is no directory for the configuration of this user".to_owned();
+            return Err(unwritable(Path::new(name), reason));
+        };
+        let path = directory.join(format!("{name}{ALWAYS_SUFFIX}"));
+        let layer = match read_always(&path)? {
+            Some(layer) => layer,
+            None => Layer {
+                name: path.display().to_string(),
+                source: format!(
+                    "// What you always allow beside the policy set {name}. It is yours to change: \
+                     without\n// a permit you are asked again. `forerun policy reload` reads it anew."
+                ),
+            },
+        };
+        let Some(source) = layer.with(permit)? else {
+            return Ok(path);
+        };
+        let mut new = Sources::clone(&self.sources());
+        let layer = Layer {
+            source: source.clone(),
+            ..layer
+        };
+        new.always.insert(name.to_owned(), Ok(layer));
+        self.load(&new.find(name)?, &new, None, toolbox)?;
+        write_whole(directory, &path, &source)
+            .map_err(|error| unwritable(&path, error.to_string()))?;
+        *locked(&self.sources) = Arc::new(new);
+        locked(&self.loaded).retain(|(of, _, _), _| of != name);
+        Ok(path)
+    }
+
     fn load(
         &self,
         definition: &Definition,
@@ -173,9 +230,12 @@ impl Policies {
         toolbox: &Toolbox,
     ) -> Result<PolicySet, PolicyError> {
         let narrowing = sources.system.iter().cloned().chain(project);
+        let always = sources.always.get(&definition.name).cloned();
         let options = LoadOptions {
             unprotected: self.places.unprotected.clone(),
             narrowing: narrowing.collect(),
+            granting: always.transpose()?,
+            enforcement: self.places.enforcement,
         };
         definition.load(toolbox.tools(), &options)
     }
@@ -199,16 +259,21 @@ impl Policies {
 
 impl Sources {
     fn read(places: &Places) -> Result<Sources, PolicyError> {
-        let mut own = BTreeMap::new();
+        let (mut own, mut always) = (BTreeMap::new(), BTreeMap::new());
         let entries = places.own.iter().flat_map(std::fs::read_dir).flatten();
         for entry in entries.flatten().take(OWN_SETS_MAX) {
-            let directory = entry.path();
-            if let Ok(name) = entry.file_name().into_string()
-                && directory.is_dir()
-            {
-                let definition = read_set(&name, &directory);
+            let path = entry.path();
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            if let Some(set) = name.strip_suffix(ALWAYS_SUFFIX) {
+                if let Some(layer) = read_always(&path).transpose() {
+                    always.insert(set.to_owned(), layer);
+                }
+            } else if path.is_dir() {
+                let definition = read_set(&name, &path);
                 let set = Own {
-                    directory,
+                    directory: path,
                     definition,
                 };
                 own.insert(name, set);
@@ -220,7 +285,11 @@ impl Sources {
             name: places.system.display().to_string(),
             source,
         });
-        Ok(Sources { own, system })
+        Ok(Sources {
+            own,
+            always,
+            system,
+        })
     }
 
     fn find(&self, name: &str) -> Result<Definition, PolicyError> {
@@ -265,6 +334,26 @@ fn read_set(name: &str, directory: &Path) -> Result<Definition, PolicyError> {
         examples: read(EXAMPLES_FILE)?,
         below: Vec::new(),
     })
+}
+
+/// What is always allowed beside a set, if anything is.
+fn read_always(path: &Path) -> Result<Option<Layer>, PolicyError> {
+    let source = read_file(CWD, path, ResolveFlags::empty());
+    let source = source.map_err(|reason| unreadable(path, reason))?;
+    Ok(source.map(|source| Layer {
+        name: path.display().to_string(),
+        source,
+    }))
+}
+
+/// Puts a text in the place of a file, whole or not at all.
+fn write_whole(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
 }
 
 /// The layer of a workspace, if it has one.
@@ -324,6 +413,13 @@ fn unreadable(path: &Path, reason: String) -> PolicyError {
     }
 }
 
+fn unwritable(path: &Path, reason: String) -> PolicyError {
+    PolicyError::Unwritable {
+        path: path.display().to_string(),
+        reason,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,6 +433,7 @@ mod tests {
             own: Some(root.join("policies")),
             system: root.join("system.cedar"),
             unprotected: Vec::new(),
+            enforcement: Enforcement::Enforce,
         }
     }
 

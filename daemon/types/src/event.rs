@@ -64,12 +64,28 @@ pub enum ApprovalEnd {
     Allowed,
     /// The owner allows it, and the like, until the session ends.
     AllowedForSession,
+    /// The owner allows it, and the like, in every session under this policy set.
+    AllowedAlways,
     /// The owner refused it.
     Refused,
     /// Nobody answered in time, which refuses it.
     TimedOut,
     /// Its step went another way.
     Withdrawn,
+}
+
+/// For how long the owner allows what policy put to them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllowFor {
+    /// This once.
+    #[default]
+    Once,
+    /// And the like, until the session ends.
+    Session,
+    /// And the like, in every session under this policy set: the permit that the question
+    /// shows is added to the user's policies.
+    Always,
 }
 
 /// What became of something that an action does beyond the workspace.
@@ -163,6 +179,9 @@ pub enum EventKind {
         workspace: String,
         task: String,
         policy: String,
+        /// What policy refuses is only noted.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        audit: bool,
         depth: u32,
     },
     /// An agent took a role, or took it again.
@@ -215,14 +234,21 @@ pub enum EventKind {
         end: AskEnd,
         reason: String,
     },
-    /// Policy decided a call of a tool.
+    /// Policy decided a call of a tool, a request, a touch or a commit.
     PolicyDecided {
-        node: NodeId,
+        /// None for the commit of a whole session.
+        node: Option<NodeId>,
         step: StepIndex,
         speculative: bool,
         decision: String,
         policies: Vec<String>,
         reason: String,
+        /// What was asked, in JSON. The arguments of a call are those of the node's action.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        inputs: String,
+        /// What would have been decided, if this was only noted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        enforced: Option<String>,
     },
     /// An action was started.
     ExecutionStarted {
@@ -322,6 +348,9 @@ pub enum EventKind {
         /// The policies that demand it.
         policies: Vec<String>,
         reason: String,
+        /// The permit that allows the like always, if one can.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        always: Option<String>,
     },
     /// The owner is not asked any more.
     ApprovalEnded {

@@ -23,7 +23,7 @@ pub use act::{ActOutcome, Acted, Hit};
 pub use action::{ASK_USER, Action, ActionKey, ActionKind, TERMINATE};
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use event::{
-    ApprovalEnd, AskEnd, ChangeKind, EffectEnd, Event, EventKind, ExecutionEnd, FileDiff,
+    AllowFor, ApprovalEnd, AskEnd, ChangeKind, EffectEnd, Event, EventKind, ExecutionEnd, FileDiff,
     LeftAlone, PathChange, Predictor, Sibling, Undone, Usage, View,
 };
 pub use http::{HttpRequest, HttpResponse};

@@ -42,6 +42,9 @@ impl fmt::Display for Touch {
 pub struct PathRules {
     /// All rules; their order does not matter.
     pub rules: Vec<PathRule>,
+    /// If there, what these refuse is only noted, and this is what is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<Box<PathRules>>,
 }
 
 /// One rule.
@@ -90,7 +93,7 @@ pub enum PathPattern {
 }
 
 /// A touch that the rules refuse.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("policy does not allow to {touch} {path}")]
 pub struct TouchDenied {
     /// What was tried.
@@ -99,6 +102,16 @@ pub struct TouchDenied {
     pub path: String,
     /// The forbidding policy; empty when nothing permits.
     pub policy: String,
+}
+
+impl From<Vec<PathRule>> for PathRules {
+    /// Rules that are enforced.
+    fn from(rules: Vec<PathRule>) -> PathRules {
+        PathRules {
+            rules,
+            enforced: None,
+        }
+    }
 }
 
 impl PathRules {
@@ -338,20 +351,18 @@ mod tests {
             touches: touches.to_vec(),
             pattern,
         };
-        PathRules {
-            rules: vec![
-                rule(
-                    RuleEffect::Permit,
-                    &[Touch::Read, Touch::Write, Touch::Delete],
-                    PathPattern::Any,
-                ),
-                rule(
-                    RuleEffect::Forbid,
-                    &[Touch::Write, Touch::Delete],
-                    PathPattern::Subtree("/workspace/.git/hooks".into()),
-                ),
-            ],
-        }
+        PathRules::from(vec![
+            rule(
+                RuleEffect::Permit,
+                &[Touch::Read, Touch::Write, Touch::Delete],
+                PathPattern::Any,
+            ),
+            rule(
+                RuleEffect::Forbid,
+                &[Touch::Write, Touch::Delete],
+                PathPattern::Subtree("/workspace/.git/hooks".into()),
+            ),
+        ])
     }
 
     fn allows(touch: Touch, path: &str) -> bool {
@@ -443,7 +454,7 @@ mod tests {
                 touches: vec![touch],
                 pattern,
             };
-            let rules = PathRules { rules: patterns.into_iter().map(rule).collect() };
+            let rules = PathRules::from(patterns.into_iter().map(rule).collect::<Vec<_>>());
             let path = format!("{directory}/{name}");
             let allowed = rules.decide(touch, &path, &path).is_ok();
             let inside = rules.in_directory(&directory);

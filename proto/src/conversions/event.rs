@@ -5,14 +5,15 @@ use super::{At, ConversionError, enumeration, list, optional_text, required, sam
 use crate::v1;
 use crate::v1::event::{self as wire, Kind};
 use forerun_types::{
-    ApprovalEnd, AskEnd, EffectEnd, Event, EventKind, ExecutionEnd, LeftAlone, Predictor, Role,
-    Sibling, Source, StepIndex, Time, Undone, View,
+    AllowFor, ApprovalEnd, AskEnd, EffectEnd, Event, EventKind, ExecutionEnd, LeftAlone, Predictor,
+    Role, Sibling, Source, StepIndex, Time, Undone, View,
 };
 
 same_variants!(View, v1::View: Presented Trace);
 same_variants!(Predictor, v1::Predictor: History Caller);
 same_variants!(AskEnd, v1::AskEnd: Used Dropped Failed);
-same_variants!(ApprovalEnd, v1::ApprovalEnd: Allowed AllowedForSession Refused TimedOut Withdrawn);
+same_variants!(AllowFor, v1::AllowFor: Once Session Always);
+same_variants!(ApprovalEnd, v1::ApprovalEnd: Allowed AllowedForSession AllowedAlways Refused TimedOut Withdrawn);
 same_variants!(EffectEnd, v1::EffectEnd: Answered Replayed Refused Unknown);
 same_variants!(ExecutionEnd, v1::ExecutionEnd: Used Dropped Failed);
 
@@ -47,11 +48,13 @@ impl From<EventKind> for Kind {
                 workspace,
                 task,
                 policy,
+                audit,
                 depth,
             } => Kind::Opened(wire::Opened {
                 workspace,
                 task,
                 policy,
+                audit,
                 depth,
             }),
             EventKind::AgentAttached {
@@ -126,13 +129,17 @@ impl From<EventKind> for Kind {
                 decision,
                 policies,
                 reason,
+                inputs,
+                enforced,
             } => Kind::PolicyDecided(wire::PolicyDecided {
-                node: node.to_string(),
+                node: node.map(|node| node.to_string()),
                 step: step.0,
                 speculative,
                 decision,
                 policies,
                 reason,
+                inputs,
+                enforced,
             }),
             EventKind::ExecutionStarted {
                 execution,
@@ -275,6 +282,7 @@ impl From<EventKind> for Kind {
                 what,
                 policies,
                 reason,
+                always,
             } => Kind::ApprovalRequested(wire::ApprovalRequested {
                 step: step.0,
                 node: node.to_string(),
@@ -282,6 +290,7 @@ impl From<EventKind> for Kind {
                 what,
                 policies,
                 reason,
+                always,
             }),
             EventKind::ApprovalEnded {
                 step,
@@ -406,6 +415,7 @@ impl TryFrom<Kind> for EventKind {
                 workspace: event.workspace,
                 task: event.task,
                 policy: event.policy,
+                audit: event.audit,
                 depth: event.depth,
             }),
             Kind::AgentAttached(event) => agent_attached(event).at("agent_attached"),
@@ -617,12 +627,14 @@ fn predicted(event: wire::Predicted) -> Converted {
 
 fn policy_decided(event: wire::PolicyDecided) -> Converted {
     Ok(EventKind::PolicyDecided {
-        node: text("node", &event.node)?,
+        node: optional_text("node", event.node.as_deref())?,
         step: StepIndex(event.step),
         speculative: event.speculative,
         decision: event.decision,
         policies: event.policies,
         reason: event.reason,
+        inputs: event.inputs,
+        enforced: event.enforced,
     })
 }
 
@@ -741,6 +753,7 @@ fn approval_requested(event: wire::ApprovalRequested) -> Converted {
         what: event.what,
         policies: event.policies,
         reason: event.reason,
+        always: event.always,
     })
 }
 

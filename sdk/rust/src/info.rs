@@ -226,6 +226,8 @@ pub struct Approval {
     pub policies: Vec<String>,
     /// Why, in one sentence.
     pub reason: String,
+    /// The permit that allows the like always, in Cedar, if one can.
+    pub always: Option<String>,
 }
 
 impl Window {
@@ -383,6 +385,7 @@ fn approval(approval: v1::Approval) -> Result<Approval, ConversionError> {
         what: approval.what,
         policies: approval.policies,
         reason: approval.reason,
+        always: approval.always,
     })
 }
 

@@ -13,7 +13,8 @@ use forerun_proto::v1::session_service_client::SessionServiceClient;
 use forerun_proto::v1::session_service_interrupt_request as wire;
 use forerun_proto::v1::session_service_interrupt_request::Interrupt;
 use forerun_types::{
-    Action, ApprovalId, EventKind, FileDiff, NodeId, Role, SessionId, StepIndex, Undone, View,
+    Action, AllowFor, ApprovalId, EventKind, FileDiff, NodeId, Role, SessionId, StepIndex, Undone,
+    View,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -369,17 +370,24 @@ impl Session {
     }
 
     /// Allows what policy put to the owner: the event `approval_requested`, or
-    /// [`SessionInfo::approval`], says what. `for_session`: and whatever the same policies
-    /// would ask of the same tool, or of commits, until the session ends.
+    /// [`SessionInfo::approval`], says what. It can be allowed for longer than this once.
     ///
     /// # Errors
-    /// If it was answered by now, or withdrawn.
-    pub async fn approve(&self, approval: ApprovalId, for_session: bool) -> Result<u64> {
-        self.interrupt(Interrupt::Approve(wire::Approve {
+    /// If it was answered by now, or withdrawn; and [`AllowFor::Always`] if no permit can
+    /// allow it, or the owner key, which it needs, can not be read.
+    pub async fn approve(&self, approval: ApprovalId, allow_for: AllowFor) -> Result<u64> {
+        let approve = Interrupt::Approve(wire::Approve {
             approval: approval.to_string(),
-            for_session,
-        }))
-        .await
+            allow_for: v1::AllowFor::from(allow_for).into(),
+        });
+        match allow_for {
+            AllowFor::Once | AllowFor::Session => self.interrupt(approve).await,
+            // A session's token is not good for what outlives the session.
+            AllowFor::Always => {
+                let with_key = self.daemon().owned(self.id().clone())?;
+                with_key.interrupt(approve).await
+            }
+        }
     }
 
     /// Refuses what policy put to the owner; the agents are told the reason, if there is

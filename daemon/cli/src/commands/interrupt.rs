@@ -1,12 +1,12 @@
 //! Interrupts from a second terminal: claim, replace, accept and the rest.
 
-use super::owned;
 use super::session::{left_alone, print_undone};
+use super::{confirm, owned};
 use crate::args::{Command, Global, SeenArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use forerun_sdk::{Anew, Seen, Session};
-use forerun_types::{Action, ApprovalId, SessionId, StepIndex};
+use forerun_types::{Action, AllowFor, ApprovalId, SessionId, StepIndex};
 use std::time::Duration;
 
 /// Carries out one interrupt; every other command is handled by the caller.
@@ -22,14 +22,18 @@ pub(crate) async fn interrupt(
     {
         return stop_and_undo(global, output, session).await;
     }
-    let (session, sequence) = carry_out(global, command).await?;
+    let (session, sequence) = carry_out(global, output, command).await?;
     if output.json {
         output.value(&serde_json::json!({ "session": session.to_string(), "sequence": sequence }));
     }
     Ok(())
 }
 
-async fn carry_out(global: &Global, command: Command) -> Result<(SessionId, u64), Failure> {
+async fn carry_out(
+    global: &Global,
+    output: Output,
+    command: Command,
+) -> Result<(SessionId, u64), Failure> {
     let id = session_of(&command)?;
     // What the user typed is checked before the daemon is asked anything.
     let action = match &command {
@@ -65,10 +69,20 @@ async fn carry_out(global: &Global, command: Command) -> Result<(SessionId, u64)
         Command::Approve {
             approval,
             for_session,
+            always,
+            yes,
             ..
         } => {
             let approval = asked(&session, approval).await?;
-            session.approve(approval, for_session).await?
+            let allow_for = match (for_session, always) {
+                (true, _) => AllowFor::Session,
+                (_, true) => AllowFor::Always,
+                _ => AllowFor::Once,
+            };
+            if allow_for == AllowFor::Always {
+                agree(output, &session, approval, yes).await?;
+            }
+            session.approve(approval, allow_for).await?
         }
         Command::Refuse {
             approval, reason, ..
@@ -97,6 +111,30 @@ async fn carry_out(global: &Global, command: Command) -> Result<(SessionId, u64)
         _ => return Err(no_interrupt()),
     };
     Ok((id, sequence))
+}
+
+/// Shows the permit that allows something always, and asks whether it shall be so.
+async fn agree(
+    output: Output,
+    session: &Session,
+    approval: ApprovalId,
+    yes: bool,
+) -> Result<(), Failure> {
+    let pending = session.info().await?.approval;
+    let pending = pending.filter(|pending| pending.id == approval);
+    let Some(permit) = pending.and_then(|pending| pending.always) else {
+        let message = "no permit can allow this always: a policy forbids it".to_owned();
+        let hint = "allow it once, or for the session; `forerun policy explain` names the policy";
+        return Err(Failure::new(Exit::NotNow, "NOT_GRANTABLE", message).hint(hint));
+    };
+    output.note(permit.trim_end());
+    let agreed = yes || confirm("add this to your policies?")?.unwrap_or(false);
+    if agreed {
+        return Ok(());
+    }
+    let message = "nothing was allowed";
+    let hint = "--yes agrees to the permit where nobody can be asked";
+    Err(Failure::new(Exit::NotNow, "NOT_CONFIRMED", message).hint(hint))
 }
 
 /// Stops, waits until everything is taken back, and says what was and what was not.

@@ -35,6 +35,7 @@ use crate::args::Global;
 use crate::failure::Failure;
 use forerun_sdk::{Forerun, Session};
 use forerun_types::SessionId;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 /// Finds the daemon, or starts it.
 async fn connect(global: &Global) -> Result<Forerun, Failure> {
@@ -46,6 +47,18 @@ async fn connect(global: &Global) -> Result<Forerun, Failure> {
         connect = connect.no_spawn();
     }
     Ok(connect.connect().await?)
+}
+
+/// Asks a person for a yes; `None` where nobody can answer.
+fn confirm(question: &str) -> Result<Option<bool>, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let mut answer = String::new();
+    write!(io::stderr(), "{question} [y/N] ")
+        .and_then(|()| io::stdin().lock().read_line(&mut answer))
+        .map_err(|error| Failure::io("the question could not be asked", &error))?;
+    Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 
 /// An error with its causes, in one line.

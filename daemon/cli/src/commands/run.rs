@@ -323,7 +323,7 @@ async fn follow(output: Output, session: &Session) -> Result<(bool, bool), Failu
             return Ok((interrupted, undone));
         };
         show(output, &event);
-        asker.hear(output, session, &event.kind);
+        asker.hear(session, &event.kind);
         if output.reader_is_gone() && !interrupted {
             interrupted = true;
             session.stop().await?;

@@ -50,7 +50,7 @@ const USED: [&str; 6] = [
 /// What numbers, texts and flags there are of a request to a host, besides those.
 const SIZES: [&str; 4] = ["port", "path_length", "body_length", "headers_length"];
 const TEXTS: [&str; 4] = ["scheme", "host", "method", "path"];
-const FLAGS: [&str; 3] = ["listed", "ahead", "read_sensitive"];
+const FLAGS: [&str; 2] = ["listed", "ahead"];
 
 /// A request that is being made up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +63,7 @@ struct Draft {
     arguments: BTreeMap<String, Value>,
     /// Of a call: there is an argument that policies do not see.
     partial: bool,
+    read_sensitive: bool,
 }
 
 /// What drafts are made for.
@@ -180,6 +181,7 @@ impl<'s> Drafter<'s> {
             numbers: BTreeMap::new(),
             arguments,
             partial: false,
+            read_sensitive: false,
         }
     }
 
@@ -259,6 +261,10 @@ impl<'s> Drafter<'s> {
             }
             (["args_partial"], Fact::Flag(flag)) => {
                 draft.partial = *flag;
+                true
+            }
+            (["read_sensitive"], Fact::Flag(flag)) => {
+                draft.read_sensitive = *flag;
                 true
             }
             ([name] | ["counters", name], Fact::Whole(number)) => {
@@ -354,6 +360,7 @@ impl<'s> Drafter<'s> {
             depth: narrow(depth),
             speculative: draft.speculative,
             counters,
+            read_sensitive: draft.read_sensitive,
         };
         let decisions = [self.before, self.after].map(|set| set.decide_call(&request));
         self.offer_decided(draft, decisions, sought, tool, || {
@@ -364,6 +371,7 @@ impl<'s> Drafter<'s> {
                 "counters": counters,
                 "args": arguments,
                 "args_partial": draft.partial,
+                "read_sensitive": draft.read_sensitive,
             })
         });
     }
@@ -403,7 +411,7 @@ impl<'s> Drafter<'s> {
             headers_length: draft.number("headers_length"),
             listed: flag("listed"),
             ahead: flag("ahead"),
-            read_sensitive: flag("read_sensitive"),
+            read_sensitive: draft.read_sensitive,
         };
         let decisions = [self.before, self.after].map(|set| set.decide_connect(&request));
         self.offer_decided(draft, decisions, sought, tool, || {

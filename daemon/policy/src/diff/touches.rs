@@ -72,9 +72,7 @@ fn compare_rules(
         effect: RuleEffect::Permit,
         ..rule
     });
-    let differing = PathRules {
-        rules: differing.collect(),
-    };
+    let differing = PathRules::from(differing.collect::<Vec<_>>());
     let allows = |rules: &PathRules, path: &str| rules.decide(touch, path, path).is_ok();
     let decide =
         |set: &PolicySet, path: &str| set.decide_touch(principal, speculative, touch, path);
@@ -111,12 +109,8 @@ fn compare_rules(
 /// The rules that are about a touch.
 fn of_touch(rules: &PathRules, touch: Touch) -> PathRules {
     let rules = rules.rules.iter();
-    PathRules {
-        rules: rules
-            .filter(|rule| rule.touches.contains(&touch))
-            .cloned()
-            .collect(),
-    }
+    let of_touch = rules.filter(|rule| rule.touches.contains(&touch)).cloned();
+    PathRules::from(of_touch.collect::<Vec<_>>())
 }
 
 /// The rules of one set that the other does not have, under whatever name.

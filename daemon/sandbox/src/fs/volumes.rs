@@ -18,6 +18,10 @@ const MOVED_NODES_MAX: usize = 50_000;
 /// directory to directory from making what no path can name, and each step slower.
 const PATH_BYTES_MAX: usize = 4_096;
 
+/// Refused touches that are noted of one action; stops a guest that touches everything from
+/// filling memory. What comes after these is let through like them.
+const NOTED_MAX: usize = 100;
+
 /// Directories whose rules are remembered; stops a guest that walks through everything
 /// from filling memory.
 const DIRECTORIES_MAX: usize = 10_000;
@@ -49,6 +53,8 @@ pub(crate) struct Volumes {
     names_matter: bool,
     /// The first touch that was refused.
     pub(crate) denied: Option<TouchDenied>,
+    /// Touches that would have been refused, were everything enforced.
+    pub(crate) noted: Vec<TouchDenied>,
     /// Whether a rule says what is sensitive.
     watches: bool,
     /// Whether something sensitive was read.
@@ -86,6 +92,7 @@ impl Volumes {
             rules,
             directories: Directories::default(),
             denied: None,
+            noted: Vec::new(),
             read_sensitive: Arc::default(),
             writes: 0,
             ahead: Vec::new(),
@@ -293,9 +300,18 @@ impl Volumes {
         if path.len() > PATH_BYTES_MAX {
             return Err(ErrorCode::NameTooLong.into());
         }
-        match self.rules.decide(touch, path, &fold(path)) {
-            Ok(()) => Ok(()),
-            Err(denied) => {
+        let folded = fold(path);
+        let Err(denied) = self.rules.decide(touch, path, &folded) else {
+            return Ok(());
+        };
+        match &self.rules.enforced {
+            Some(enforced) if enforced.decide(touch, path, &folded).is_ok() => {
+                if self.noted.len() < NOTED_MAX && !self.noted.contains(&denied) {
+                    self.noted.push(denied);
+                }
+                Ok(())
+            }
+            _ => {
                 self.denied.get_or_insert(denied);
                 Err(ErrorCode::NotPermitted.into())
             }

@@ -214,7 +214,5 @@ pub(crate) fn rule(effect: RuleEffect, touches: &[Touch], pattern: PathPattern) 
 
 pub(crate) fn allow_all() -> PathRules {
     let all = [Touch::Read, Touch::Write, Touch::Delete];
-    PathRules {
-        rules: vec![rule(RuleEffect::Permit, &all, PathPattern::Any)],
-    }
+    PathRules::from(vec![rule(RuleEffect::Permit, &all, PathPattern::Any)])
 }

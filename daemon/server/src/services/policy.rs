@@ -307,6 +307,7 @@ impl Question {
                 depth: u32::from(self.speculative),
                 speculative: self.speculative,
                 counters: Counters::default(),
+                read_sensitive: false,
             }),
             What::Touch(touch, path) => set.decide_touch(self.by, self.speculative, *touch, path),
             What::Connect(method, target) => set.decide_connect(&ConnectRequest {

@@ -17,7 +17,7 @@ use forerun_proto::v1::session_service_interrupt_request::Interrupt as Wire;
 use forerun_proto::v1::session_service_interrupt_request::backtrack::Anew as WireAnew;
 use forerun_proto::v1::session_service_server::SessionService;
 use forerun_proto::v1::session_service_verify_response::Broken;
-use forerun_types::{Event, SessionId, StepIndex};
+use forerun_types::{AllowFor, ApprovalId, Event, SessionId, StepIndex};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -159,9 +159,18 @@ impl SessionService for Sessions {
         let record = self
             .0
             .authorize_owner(request.metadata(), session, "interrupt")?;
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         let what = interrupt(request.interrupt).map_err(RequestError::from)?;
         let handle = self.0.live(&record.id).ok_or(RequestError::SessionOver)?;
+        if let UserInterrupt::Approve {
+            approval,
+            allow_for: AllowFor::Always,
+        } = &what
+        {
+            self.0
+                .authorize_user(&metadata, "change what is always allowed")?;
+            self.allow_always(&record, *approval).await?;
+        }
         let key = request.idempotency_key;
         let answer = handle
             .call(|reply| Message::Interrupt(Box::new(Interruption { what, key, reply })))
@@ -373,6 +382,39 @@ impl Sessions {
     }
 }
 
+impl Sessions {
+    /// Adds the permit that an open question shows to the user's policies. A question that is
+    /// not open any more is left to the session, which knows why.
+    async fn allow_always(
+        &self,
+        record: &SessionRecord,
+        approval: ApprovalId,
+    ) -> Result<(), RequestError> {
+        let pending = self.0.view(&record.id).await?.summary.approval;
+        let Some(pending) = pending.filter(|pending| pending.id == approval) else {
+            return Ok(());
+        };
+        let Some(permit) = pending.always else {
+            return Err(InterruptError::Refused {
+                reason: format!("no permit can allow this always: {}", pending.reason),
+                needed: "a question that no policy's forbid leads to",
+                changed: false,
+            }
+            .into());
+        };
+        let (daemon, set) = (Arc::clone(&self.0), record.policy.clone());
+        blocking(move || {
+            let sandboxes = daemon.sandboxes();
+            let path = daemon
+                .policies
+                .allow_always(&set, &permit, sandboxes.toolbox())?;
+            tracing::info!(path = %path.display(), policy = set, "something is always allowed from now on");
+            Ok(())
+        })
+        .await
+    }
+}
+
 /// An interrupt, from the wire.
 fn interrupt(wire: Option<Wire>) -> Result<UserInterrupt, ConversionError> {
     let seen = |seen, inside: &str| -> Result<Seen, ConversionError> {
@@ -412,7 +454,13 @@ fn interrupt(wire: Option<Wire>) -> Result<UserInterrupt, ConversionError> {
             },
             Wire::Approve(approve) => UserInterrupt::Approve {
                 approval: conversions::text("approve.approval", &approve.approval)?,
-                for_session: approve.for_session,
+                allow_for: match approve.allow_for() {
+                    v1::AllowFor::Unspecified => AllowFor::Once,
+                    _ => conversions::enumeration::<v1::AllowFor, _>(
+                        "approve.allow_for",
+                        approve.allow_for,
+                    )?,
+                },
             },
             Wire::Refuse(refuse) => UserInterrupt::Refuse {
                 approval: conversions::text("refuse.approval", &refuse.approval)?,
@@ -632,6 +680,7 @@ fn approval(pending: &PendingApproval) -> v1::Approval {
         what: pending.what.clone(),
         policies: pending.policies.clone(),
         reason: pending.reason.clone(),
+        always: pending.always.clone(),
     }
 }
 

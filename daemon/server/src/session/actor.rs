@@ -24,12 +24,12 @@ use crate::foresight;
 use crate::session::Deadlines;
 use forerun_journal::{CommitMode, SessionRecord};
 use forerun_planner::{Candidate, Failure, Input, Interrupt, Outcome, Planner, Window};
-use forerun_policy::PolicySet;
+use forerun_policy::{Enforcement, PolicySet};
 use forerun_sandbox::Sandboxes;
 use forerun_snapshot::Workspace;
 use forerun_types::{
-    ASK_USER, Action, ApprovalEnd, CallId, EventKind, ExecutionId, Limits, NodeId, Observation,
-    ObservationStatus, PrefixId, Role, SnapshotId, Source, StepIndex, Time,
+    ASK_USER, Action, AllowFor, ApprovalEnd, CallId, EventKind, ExecutionId, Limits, NodeId,
+    Observation, ObservationStatus, PrefixId, Role, SnapshotId, Source, StepIndex, Time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -249,6 +249,7 @@ impl Actor {
             workspace: self.record.workspace.display().to_string(),
             task: self.record.task.clone(),
             policy: self.record.policy.clone(),
+            audit: self.context.policy.enforcement() == Enforcement::Audit,
             depth: self.record.depth,
         });
         let mut closed = None;
@@ -606,11 +607,12 @@ impl Actor {
             UserInterrupt::Answer { step, text } => return self.answer_question(*step, text),
             UserInterrupt::Approve {
                 approval,
-                for_session,
+                allow_for,
             } => {
-                let end = match for_session {
-                    true => ApprovalEnd::AllowedForSession,
-                    false => ApprovalEnd::Allowed,
+                let end = match allow_for {
+                    AllowFor::Once => ApprovalEnd::Allowed,
+                    AllowFor::Session => ApprovalEnd::AllowedForSession,
+                    AllowFor::Always => ApprovalEnd::AllowedAlways,
                 };
                 return self.answer_approval(*approval, end, "");
             }

@@ -11,7 +11,7 @@ use super::outgoing::AskedFor;
 use super::retire::REFUSED_COMMIT_HINT;
 use super::{InterruptError, Phase};
 use forerun_planner::{Input, RetireResult};
-use forerun_policy::Decision;
+use forerun_policy::{Decision, Grant};
 use forerun_sandbox::EgressRefusal;
 use forerun_types::{
     ApprovalEnd, ApprovalId, EventKind, ExecutionId, NodeId, Observation, ObservationStatus,
@@ -30,13 +30,15 @@ pub(super) struct Approvals {
     open: Option<Open>,
     last: u64,
     /// What the owner allowed until the session ends: the same policies about the same.
-    allowed: BTreeSet<(String, Vec<String>)>,
+    allowed: BTreeSet<(Grant, Vec<String>)>,
 }
 
 /// A question that waits.
 struct Open {
     id: ApprovalId,
     subject: Subject,
+    /// What an approval for longer covers.
+    grant: Grant,
     policies: Vec<String>,
     /// When it is refused by itself.
     until: Option<Time>,
@@ -65,16 +67,6 @@ impl Subject {
             Subject::Commit { node, .. } => *node,
         }
     }
-
-    /// What an approval for the session covers.
-    fn kind(&self) -> &str {
-        match self {
-            Subject::Call(launch) => &launch.action.tool,
-            Subject::Request(asked) => &asked.kind,
-            // No tool has this name: it has a blank.
-            Subject::Commit { .. } => "a commit",
-        }
-    }
 }
 
 impl Approvals {
@@ -98,13 +90,11 @@ impl Actor {
             id,
             until: self.approval_deadline(),
             policies: decision.policies,
+            grant: self.grant_of(&subject),
             subject,
         };
-        if self
-            .approvals
-            .allowed
-            .contains(&(open.subject.kind().to_owned(), open.policies.clone()))
-        {
+        let kind = (open.grant.clone(), open.policies.clone());
+        if self.approvals.allowed.contains(&kind) {
             return self.end_approval(open, ApprovalEnd::AllowedForSession, String::new());
         }
         self.event(EventKind::ApprovalRequested {
@@ -114,8 +104,27 @@ impl Actor {
             what: cut(what, WHAT_BYTES_MAX),
             policies: open.policies.clone(),
             reason: decision.reason,
+            always: decision.grantable.then(|| open.grant.permit()),
         });
         self.approvals.open = Some(open);
+    }
+
+    fn grant_of(&self, subject: &Subject) -> Grant {
+        match subject {
+            Subject::Call(launch) => Grant::Call {
+                tool: launch.action.tool.clone(),
+                client: self.context.clients.contains_key(&launch.action.tool),
+            },
+            Subject::Request(asked) => Grant::Connect {
+                host: asked.target.host.clone(),
+                port: asked.target.port,
+                method: match asked.outgoing.request.is_safe() {
+                    true => None,
+                    false => Some(asked.outgoing.request.method.clone()),
+                },
+            },
+            Subject::Commit { .. } => Grant::Commit,
+        }
     }
 
     /// The owner answers.
@@ -127,9 +136,8 @@ impl Actor {
     ) -> Result<(), InterruptError> {
         match self.approvals.open.take_if(|open| open.id == approval) {
             Some(open) => {
-                if end == ApprovalEnd::AllowedForSession {
-                    let kind = open.subject.kind().to_owned();
-                    let allowed = (kind, open.policies.clone());
+                if end != ApprovalEnd::Allowed && end != ApprovalEnd::Refused {
+                    let allowed = (open.grant.clone(), open.policies.clone());
                     self.approvals.allowed.insert(allowed);
                 }
                 self.end_approval(open, end, cut(reason.to_owned(), REASON_BYTES_MAX));
@@ -194,7 +202,7 @@ impl Actor {
             reason: reason.clone(),
         });
         let refused = match end {
-            ApprovalEnd::Allowed | ApprovalEnd::AllowedForSession => {
+            ApprovalEnd::Allowed | ApprovalEnd::AllowedForSession | ApprovalEnd::AllowedAlways => {
                 return match open.subject {
                     Subject::Call(launch) => self.start(*launch),
                     Subject::Request(asked) => {

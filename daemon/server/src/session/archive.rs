@@ -2,7 +2,8 @@
 //! from the deltas that the journal kept, and the undo of what was committed. No actor is
 //! needed, and it works the same after a restart.
 
-use super::retire::{Asked, commit, describe};
+use super::decided::policy_decided;
+use super::retire::{Asked, Committed, commit, describe};
 use super::summary::{Phase, Summary};
 use super::{Log, Unretired};
 use forerun_journal::{CommitMode, CommitRecord, Journal, SessionRecord};
@@ -183,8 +184,13 @@ pub(crate) fn finish(
         principal: Source::User,
         approved: false,
     };
-    let committed = commit(workspace, policy, asked, &delta, &intents);
-    let committed = committed.map_err(|unretired| match unretired {
+    let Committed { decided, result } = commit(workspace, policy, asked, &delta, &intents);
+    if let Some((decision, inputs)) = decided {
+        let step = StepIndex(summary.verified);
+        let event = policy_decided(None, step, false, &decision, inputs);
+        log.append_blocking(&record.id, vec![(summary.last_at, event)])?;
+    }
+    let committed = result.map_err(|unretired| match unretired {
         Unretired::Conflict { reason, hint } => ArchiveError::Conflict { reason, hint },
         Unretired::Asked { decision, .. } => ArchiveError::Conflict {
             reason: decision.reason,

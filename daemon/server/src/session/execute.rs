@@ -8,6 +8,7 @@
 use super::Message;
 use super::actor::{Actor, Running};
 use super::approval::{Subject, WHAT_BYTES_MAX, cut};
+use super::decided::{inputs, policy_decided, touch_noted};
 use super::sending::Sequence;
 use super::trajectory::NodeResult;
 use crate::client_tools::{ClientCall, Registration};
@@ -17,7 +18,7 @@ use forerun_policy::{CallRequest, Counters, Decision, Outcome as PolicyOutcome};
 use forerun_sandbox::{Done, Run};
 use forerun_types::{
     Action, ActionKind, CanonicalJson, Digest, Entry, EventKind, ExecutionId, NodeId, Observation,
-    ObservationStatus, PrefixId, SnapshotId, Source, Speculation, StepIndex,
+    ObservationStatus, PrefixId, SnapshotId, Source, Speculation, StepIndex, TouchDenied,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -113,19 +114,20 @@ impl Actor {
         if let Err(observation) = self.context.sandboxes.toolbox().check(&launch.action) {
             return self.complete_without_sandbox(launch.execution, *observation);
         }
-        let decision = self.decide_call(&launch, launch.source, launch.speculative);
-        self.event(EventKind::PolicyDecided {
-            node: launch.node,
-            step: launch.step,
-            speculative: launch.speculative,
-            decision: decision.outcome.as_str().to_owned(),
-            policies: decision.policies.clone(),
-            reason: decision.reason.clone(),
-        });
+        let asked = self.call_request(&launch, launch.source, launch.speculative);
+        let (decision, inputs) = (self.context.policy.decide_call(&asked), inputs(&asked));
+        self.event(policy_decided(
+            Some(launch.node),
+            launch.step,
+            launch.speculative,
+            &decision,
+            inputs,
+        ));
         match decision.outcome {
             PolicyOutcome::Run => self.start(launch),
             _ if launch.speculative => {
-                let verified = self.decide_call(&launch, Source::Target, false);
+                let verified = self.call_request(&launch, Source::Target, false);
+                let verified = self.context.policy.decide_call(&verified);
                 if verified.outcome == PolicyOutcome::Deny {
                     self.complete_without_sandbox(launch.execution, denial(&verified));
                 } else {
@@ -140,8 +142,13 @@ impl Actor {
         }
     }
 
-    fn decide_call(&self, launch: &Launch, principal: Source, speculative: bool) -> Decision {
-        self.context.policy.decide_call(&CallRequest {
+    fn call_request<'a>(
+        &self,
+        launch: &'a Launch,
+        principal: Source,
+        speculative: bool,
+    ) -> CallRequest<'a> {
+        CallRequest {
             principal,
             action: &launch.action,
             step: launch.step,
@@ -153,7 +160,8 @@ impl Actor {
                 commits: self.summary.committed.into(),
                 bytes_out: self.bytes_out,
             },
-        })
+            read_sensitive: self.sensitive_below(launch.parent),
+        }
     }
 
     /// Bytes that were written on the way to a child of `parent`.
@@ -334,7 +342,7 @@ impl Actor {
     }
 
     /// A sandbox finished.
-    pub(super) fn executed(&mut self, execution: ExecutionId, done: Done) {
+    pub(super) fn executed(&mut self, execution: ExecutionId, mut done: Done) {
         let Some(running) = self.executions.get(&execution) else {
             // It was stopped, and finished at the same time.
             if !self.is_base(done.snapshot) {
@@ -369,9 +377,22 @@ impl Actor {
             let reason = done.denied.unwrap_or_default();
             return self.not_executed(execution, reason);
         }
+        self.noted(execution, std::mem::take(&mut done.noted));
         let observation = done.observation.clone();
         if let Some(outcome) = self.keep_result(execution, observation, Some(done)) {
             self.plan(Input::Executed { execution, outcome });
+        }
+    }
+
+    /// Tells of the touches that were only noted.
+    fn noted(&mut self, execution: ExecutionId, noted: Vec<TouchDenied>) {
+        let Some(running) = self.executions.get(&execution) else {
+            return;
+        };
+        let (node, step) = (running.node, running.step);
+        let who = (running.source, running.speculative);
+        for denied in noted {
+            self.event(touch_noted(node, step, who, denied));
         }
     }
 

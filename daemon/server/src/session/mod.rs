@@ -17,6 +17,7 @@ mod approval;
 pub(crate) mod archive;
 mod backtrack;
 mod caller;
+pub(crate) mod decided;
 mod effects;
 mod execute;
 mod foresee;
@@ -42,8 +43,8 @@ use forerun_policy::Decision;
 use forerun_sandbox::{Done, Outgoing, Toolbox};
 use forerun_snapshot::FileDiff;
 use forerun_types::{
-    Action, ApprovalId, CallId, CommitId, ExecutionId, NodeId, Observation, PathChange, Role,
-    StepIndex, Undone, Usage,
+    Action, AllowFor, ApprovalId, CallId, CommitId, ExecutionId, NodeId, Observation, PathChange,
+    Role, StepIndex, Undone, Usage,
 };
 use std::fmt;
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub(crate) enum Message {
     /// An execution is parked for as long as one may be.
     ParkedTooLong(ExecutionId),
     /// A step was committed or journaled, or could not be.
-    Retired(NodeId, StepIndex, Retirement),
+    Retired(NodeId, StepIndex, Retired),
     /// A commit was taken back.
     Undone(Undone),
     /// What was to be taken back is, or could not be.
@@ -122,6 +123,23 @@ pub(crate) struct Welcome {
 
 /// How a retirement ended: with a commit, if there was something to commit.
 pub(crate) type Retirement = Result<Option<(CommitId, Vec<PathChange>)>, Unretired>;
+
+/// What a retirement tells.
+pub(crate) struct Retired {
+    /// What policy said of its commit, and what it was asked, in JSON.
+    pub(crate) decided: Option<(Decision, String)>,
+    pub(crate) retirement: Retirement,
+}
+
+impl From<Retirement> for Retired {
+    /// One that policy was not asked about.
+    fn from(retirement: Retirement) -> Retired {
+        Retired {
+            decided: None,
+            retirement,
+        }
+    }
+}
 
 /// Why a step was not retired.
 pub(crate) enum Unretired {
@@ -174,7 +192,7 @@ pub(crate) enum UserInterrupt {
     },
     Approve {
         approval: ApprovalId,
-        for_session: bool,
+        allow_for: AllowFor,
     },
     Refuse {
         approval: ApprovalId,

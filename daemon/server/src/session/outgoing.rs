@@ -19,6 +19,7 @@
 use super::Message;
 use super::actor::Actor;
 use super::approval::Subject;
+use super::decided::{inputs, policy_decided};
 use super::execute::Launch;
 use super::sending::{Outcome, Sending};
 use crate::egress::Target;
@@ -62,8 +63,6 @@ pub(super) struct AskedFor {
     pub(super) step: StepIndex,
     pub(super) outgoing: Outgoing,
     pub(super) target: Target,
-    /// What an approval for the session covers: requests of this kind to this host.
-    pub(super) kind: String,
 }
 
 /// How sending ended; the action hears of it when that is written.
@@ -101,19 +100,19 @@ impl Actor {
                 .push_back((execution, outgoing, target));
             return self.decide_requests();
         }
-        let ahead = self.decide_request(execution, &outgoing, &target, true);
+        let (ahead, inputs) = self.decide_request(execution, &outgoing, &target, true);
         match ahead.outcome {
             PolicyOutcome::Run if outgoing.request.is_safe() => {
                 self.send_out(execution, outgoing, target);
             }
             _ => {
-                let verified = self.decide_request(execution, &outgoing, &target, false);
+                let (verified, last) = self.decide_request(execution, &outgoing, &target, false);
                 if verified.outcome == PolicyOutcome::Deny {
-                    self.policy_decided(execution, false, &verified);
+                    self.request_decided(execution, false, &verified, last);
                     let reason = format!("{}: {}", verified.code, verified.reason);
                     return self.refuse(execution, outgoing, EgressRefusal::Denied, reason);
                 }
-                self.policy_decided(execution, true, &ahead);
+                self.request_decided(execution, true, &ahead, inputs);
                 self.hold_request(execution, outgoing, target, ahead.reason);
             }
         }
@@ -246,24 +245,18 @@ impl Actor {
                 continue;
             }
             let (node, step) = (running.node, running.step);
-            let decision = self.decide_request(execution, &outgoing, &target, false);
-            self.policy_decided(execution, false, &decision);
+            let (decision, inputs) = self.decide_request(execution, &outgoing, &target, false);
+            self.request_decided(execution, false, &decision, inputs);
             match decision.outcome {
                 PolicyOutcome::Run => self.send_out(execution, outgoing, target),
                 PolicyOutcome::Ask => {
                     let what = shown(&outgoing.request);
-                    let verb = match outgoing.request.is_safe() {
-                        true => "reading from",
-                        false => outgoing.request.method.as_str(),
-                    };
-                    let kind = format!("{verb} {}:{}", target.host, target.port);
                     let subject = Subject::Request(Box::new(AskedFor {
                         execution,
                         node,
                         step,
                         outgoing,
                         target,
-                        kind,
                     }));
                     self.request_approval(subject, what, decision);
                 }
@@ -308,7 +301,7 @@ impl Actor {
         outgoing: &Outgoing,
         target: &Target,
         speculative: bool,
-    ) -> Decision {
+    ) -> (Decision, String) {
         let running = &self.executions[&execution];
         let principal = match speculative {
             true => running.source,
@@ -317,7 +310,7 @@ impl Actor {
         let tool = self.tree.get(running.node).map(|node| &*node.action.tool);
         let request = &outgoing.request;
         let path = target.path();
-        self.context.policy.decide_connect(&ConnectRequest {
+        let asked = ConnectRequest {
             principal,
             tool: tool.unwrap_or_default(),
             step: running.step,
@@ -342,19 +335,20 @@ impl Actor {
             listed: self.context.egress.lists(target),
             ahead: self.context.egress.lists_ahead(target),
             read_sensitive: outgoing.read_sensitive || self.sensitive_below(running.parent),
-        })
+        };
+        (self.context.policy.decide_connect(&asked), inputs(&asked))
     }
 
-    fn policy_decided(&mut self, execution: ExecutionId, speculative: bool, decision: &Decision) {
+    fn request_decided(
+        &mut self,
+        execution: ExecutionId,
+        speculative: bool,
+        decision: &Decision,
+        inputs: String,
+    ) {
         if let Some(running) = self.executions.get(&execution) {
-            self.event(EventKind::PolicyDecided {
-                node: running.node,
-                step: running.step,
-                speculative,
-                decision: decision.outcome.as_str().to_owned(),
-                policies: decision.policies.clone(),
-                reason: decision.reason.clone(),
-            });
+            let (node, step) = (Some(running.node), running.step);
+            self.event(policy_decided(node, step, speculative, decision, inputs));
         }
     }
 

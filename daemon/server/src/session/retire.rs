@@ -3,10 +3,11 @@
 
 use super::actor::{Actor, Retiring};
 use super::approval::Subject;
-use super::{Message, Retirement, Unretired};
+use super::decided::{inputs, policy_decided};
+use super::{Message, Retired, Retirement, Unretired};
 use forerun_journal::{CommitMode, Journal};
 use forerun_planner::{Input, RetireResult};
-use forerun_policy::{CommitRequest, Outcome, PolicySet};
+use forerun_policy::{CommitRequest, Decision, Outcome, PolicySet};
 use forerun_snapshot::{CommitError, Delta, Workspace};
 use forerun_types::{
     ChangeKind, CommitId, Digest, EventKind, NodeId, PathChange, SessionId, Source, StepIndex,
@@ -56,7 +57,7 @@ impl Actor {
             let retirement = tokio::task::spawn_blocking(move || work.run()).await;
             let retirement = retirement.unwrap_or_else(|error| {
                 let reason = format!("the commit failed: {error}");
-                Err(conflict(reason, "retry, or stop the session"))
+                Err(conflict(reason, "retry, or stop the session")).into()
             });
             let _ = messages
                 .send(Message::Retired(node, step, retirement))
@@ -65,8 +66,15 @@ impl Actor {
     }
 
     /// A step was retired, or could not be.
-    pub(super) fn retired(&mut self, node: NodeId, step: StepIndex, retirement: Retirement) {
+    pub(super) fn retired(&mut self, node: NodeId, step: StepIndex, ended: Retired) {
         self.retiring = false;
+        let Retired {
+            decided,
+            retirement,
+        } = ended;
+        if let Some((decision, inputs)) = decided {
+            self.event(policy_decided(Some(node), step, false, &decision, inputs));
+        }
         let result = match retirement {
             Ok(commit) => {
                 self.advance(node, step, commit);
@@ -167,7 +175,27 @@ struct Work {
 }
 
 impl Work {
-    fn run(self) -> Retirement {
+    fn run(self) -> Retired {
+        if let (CommitMode::Step, Some(delta), false, false) =
+            (self.mode, &self.delta, self.lost, self.outdated)
+            && !delta.is_empty()
+        {
+            let intents = self.journal.intents(&self.session, self.step);
+            let asked = Asked {
+                principal: self.source,
+                approved: self.approved,
+            };
+            let committed = commit(&self.workspace, &self.policy, asked, delta, &intents);
+            return Retired {
+                decided: committed.decided,
+                retirement: committed.result.map(Some),
+            };
+        }
+        self.keep().into()
+    }
+
+    /// Retires what is not committed, at least not now.
+    fn keep(self) -> Retirement {
         if self.lost {
             let reason = "the step's changes are lost".to_owned();
             return Err(conflict(reason, "retry executes the step again"));
@@ -181,22 +209,12 @@ impl Work {
             return Ok(None);
         };
         match self.mode {
-            CommitMode::Step if delta.is_empty() => {
-                self.workspace.retire(delta).map_err(refused)?
-            }
+            CommitMode::Step => self.workspace.retire(delta).map_err(refused)?,
             CommitMode::Session => {
                 self.workspace.validate(delta).map_err(refused)?;
                 if !delta.is_empty() {
                     self.store(delta)?;
                 }
-            }
-            CommitMode::Step => {
-                let intents = self.journal.intents(&self.session, self.step);
-                let asked = Asked {
-                    principal: self.source,
-                    approved: self.approved,
-                };
-                return commit(&self.workspace, &self.policy, asked, delta, &intents).map(Some);
             }
         }
         Ok(None)
@@ -222,6 +240,13 @@ pub(super) struct Asked {
     pub(super) approved: bool,
 }
 
+/// What became of a commit.
+pub(super) struct Committed {
+    /// What policy said, and what it was asked, in JSON.
+    pub(super) decided: Option<(Decision, String)>,
+    pub(super) result: Result<(CommitId, Vec<PathChange>), Unretired>,
+}
+
 /// Asks policy about every path of the delta, then commits it.
 pub(super) fn commit(
     workspace: &Workspace,
@@ -229,28 +254,42 @@ pub(super) fn commit(
     asked: Asked,
     delta: &Delta,
     intents: &dyn forerun_snapshot::IntentLog,
-) -> Result<(CommitId, Vec<PathChange>), Unretired> {
+) -> Committed {
     let changed = delta.changed();
-    let shared = workspace.shared(delta).map_err(refused)?;
-    let decision = policy.decide_commit(&CommitRequest {
+    let shared = match workspace.shared(delta) {
+        Ok(shared) => shared,
+        Err(error) => {
+            return Committed {
+                decided: None,
+                result: Err(refused(error)),
+            };
+        }
+    };
+    let request = CommitRequest {
         principal: asked.principal,
         changed: &changed,
         shared: shared.len(),
-    });
-    match decision.outcome {
-        Outcome::Run => {}
-        Outcome::Ask if asked.approved => {}
-        Outcome::Ask => {
+    };
+    let decision = policy.decide_commit(&request);
+    let result = match decision.outcome {
+        Outcome::Ask if !asked.approved => {
             let what = describe_commit(&changed, &shared);
-            return Err(Unretired::Asked { what, decision });
+            let decision = decision.clone();
+            Err(Unretired::Asked { what, decision })
         }
         Outcome::Hold | Outcome::Deny => {
             let reason = format!("policy does not allow this commit: {}", decision.reason);
-            return Err(conflict(reason, REFUSED_COMMIT_HINT));
+            Err(conflict(reason, REFUSED_COMMIT_HINT))
         }
+        Outcome::Run | Outcome::Ask => match workspace.commit(delta, intents) {
+            Ok(committed) => Ok((committed.id, committed.changed)),
+            Err(error) => Err(refused(error)),
+        },
+    };
+    Committed {
+        decided: Some((decision, inputs(&request))),
+        result,
     }
-    let committed = workspace.commit(delta, intents).map_err(refused)?;
-    Ok((committed.id, committed.changed))
 }
 
 /// What is in a commit that the owner is asked about, in one line.

@@ -72,6 +72,9 @@ pub(crate) struct PendingApproval {
     pub(crate) what: String,
     pub(crate) policies: Vec<String>,
     pub(crate) reason: String,
+    /// The permit that allows the like always, if one can.
+    #[serde(default)]
+    pub(crate) always: Option<String>,
 }
 
 /// What one role did.
@@ -143,6 +146,7 @@ impl Summary {
                 what,
                 policies,
                 reason,
+                always,
                 ..
             } => {
                 self.approval = Some(PendingApproval {
@@ -151,6 +155,7 @@ impl Summary {
                     what: what.clone(),
                     policies: policies.clone(),
                     reason: reason.clone(),
+                    always: always.clone(),
                 });
             }
             EventKind::ApprovalEnded { .. } => self.approval = None,

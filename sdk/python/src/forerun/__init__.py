@@ -32,6 +32,7 @@ from forerun.tools import ClientTool, tool
 from forerun.values import (
     Act,
     Action,
+    AllowFor,
     Candidate,
     ChangeKind,
     CommitMode,
@@ -64,6 +65,7 @@ __all__ = [
     "Action",
     "Agent",
     "AgentError",
+    "AllowFor",
     "Attachment",
     "Candidate",
     "ChangeKind",

@@ -51,6 +51,7 @@ class ApprovalEnd(StrEnum):
 
     ALLOWED = "allowed"
     ALLOWED_FOR_SESSION = "allowed_for_session"
+    ALLOWED_ALWAYS = "allowed_always"
     REFUSED = "refused"
     TIMED_OUT = "timed_out"
     WITHDRAWN = "withdrawn"
@@ -84,6 +85,8 @@ class Opened(Event):
     workspace: str
     task: str
     policy: str
+    audit: bool
+    """What policy refuses is only noted."""
     depth: int
 
 
@@ -159,14 +162,18 @@ class CallEnded(Event):
 
 @dataclass(frozen=True)
 class PolicyDecided(Event):
-    """Policy decided a call of a tool."""
+    """Policy decided a call of a tool, a request, a touch or a commit."""
 
-    node: str
+    node: str | None
     step: int
     speculative: bool
     decision: str
     policies: tuple[str, ...]
     reason: str
+    inputs: str
+    """What was asked, in JSON."""
+    enforced: str | None
+    """What would have been decided, if this was only noted."""
 
 
 @dataclass(frozen=True)
@@ -366,6 +373,8 @@ class ApprovalRequested(Event):
     what: str
     policies: tuple[str, ...]
     reason: str
+    always: str | None
+    """The permit that allows the like always, if one can."""
 
 
 @dataclass(frozen=True)

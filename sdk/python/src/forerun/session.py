@@ -25,6 +25,7 @@ from forerun.errors import (
 from forerun.values import (
     Act,
     Action,
+    AllowFor,
     Done,
     FileDiff,
     Finish,
@@ -64,6 +65,11 @@ _FINISHES = {
     Finish.COMMIT: session_pb2.FINISH_OUTCOME_COMMIT,
     Finish.DISCARD: session_pb2.FINISH_OUTCOME_DISCARD,
     Finish.KEEP: session_pb2.FINISH_OUTCOME_KEEP,
+}
+_ALLOW_FOR = {
+    AllowFor.ONCE: session_pb2.ALLOW_FOR_ONCE,
+    AllowFor.SESSION: session_pb2.ALLOW_FOR_SESSION,
+    AllowFor.ALWAYS: session_pb2.ALLOW_FOR_ALWAYS,
 }
 
 _Interrupt = session_pb2.SessionServiceInterruptRequest
@@ -437,9 +443,9 @@ class Session:
             _Interrupt(answer=_Interrupt.AnswerQuestion(step=_step(step), text=text))
         )
 
-    async def approve(self, approval: str, *, for_session: bool = False) -> int:
-        """Allow what policy put to the owner; `for_session`: and the like until it ends."""
-        approve = _Interrupt.Approve(approval=approval, for_session=for_session)
+    async def approve(self, approval: str, *, allow_for: AllowFor = AllowFor.ONCE) -> int:
+        """Allow what policy put to the owner, for longer than this once if it shall be."""
+        approve = _Interrupt.Approve(approval=approval, allow_for=_ALLOW_FOR[allow_for])
         return await self._interrupt(_Interrupt(approve=approve))
 
     async def refuse(self, approval: str, reason: str = "") -> int:

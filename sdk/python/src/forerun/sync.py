@@ -20,7 +20,7 @@ from forerun import daemon as asynchronous
 from forerun._threads import in_thread
 from forerun.agents import CAPACITY, Agent, FunctionAgent, as_agent
 from forerun.errors import ClosedError
-from forerun.values import View
+from forerun.values import AllowFor, View
 
 if TYPE_CHECKING:
     import os
@@ -340,9 +340,9 @@ class Session:
         """Answer the question that an `ask_user` asks."""
         return self._loop.run(self._session.answer(step, text))
 
-    def approve(self, approval: str, *, for_session: bool = False) -> int:
+    def approve(self, approval: str, *, allow_for: AllowFor = AllowFor.ONCE) -> int:
         """Allow what policy put to the owner."""
-        return self._loop.run(self._session.approve(approval, for_session=for_session))
+        return self._loop.run(self._session.approve(approval, allow_for=allow_for))
 
     def refuse(self, approval: str, reason: str = "") -> int:
         """Refuse what policy put to the owner."""

@@ -108,6 +108,21 @@ class CommitMode(StrEnum):
     """All at once, by `finish`."""
 
 
+class AllowFor(StrEnum):
+    """For how long the owner allows what policy put to them."""
+
+    ONCE = "once"
+    """This once."""
+    SESSION = "session"
+    """And the like, until the session ends."""
+    ALWAYS = "always"
+    """And the like, in every session under this policy set.
+
+    The permit that the question shows (`Approval.always`) is added to the user's policies.
+    It takes the owner key, so a session that was found with `existing`.
+    """
+
+
 class Finish(StrEnum):
     """What is to become of a session's changes."""
 
@@ -336,6 +351,8 @@ class Approval:
     """The action, or what the commit changes."""
     policies: tuple[str, ...]
     reason: str
+    always: str | None
+    """The permit that allows the like always, if one can."""
 
 
 @dataclass(frozen=True, slots=True)

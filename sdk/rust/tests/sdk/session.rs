@@ -5,8 +5,8 @@ use forerun_proto::v1::session_service_interrupt_request::Interrupt;
 use forerun_proto::v1::session_service_interrupt_request::backtrack;
 use forerun_proto::{reason, v1};
 use forerun_sdk::{
-    Action, Anew, ApprovalId, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId, Seen,
-    SessionState, StepIndex, Undone, VerifiedLog, Window,
+    Action, AllowFor, Anew, ApprovalId, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId,
+    Seen, SessionState, StepIndex, Undone, VerifiedLog, Window,
 };
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -83,7 +83,10 @@ async fn each_interrupt_says_what_it_is_and_has_a_key_of_its_own() {
         .expect("replace");
     session.accept(3, Some(NodeId(6))).await.expect("accept");
     session.answer(3, "yes").await.expect("answer");
-    session.approve(ApprovalId(7), true).await.expect("approve");
+    session
+        .approve(ApprovalId(7), AllowFor::Session)
+        .await
+        .expect("approve");
     session.refuse(ApprovalId(8), "no").await.expect("refuse");
     session.retry().await.expect("retry");
     session.pause().await.expect("pause");
@@ -120,8 +123,8 @@ async fn each_interrupt_says_what_it_is_and_has_a_key_of_its_own() {
             }
             Interrupt::Approve(approve) => {
                 assert_eq!(
-                    (approve.approval.as_str(), approve.for_session),
-                    ("apr_7", true)
+                    (approve.approval.as_str(), approve.allow_for()),
+                    ("apr_7", v1::AllowFor::Session)
                 );
                 "approve"
             }

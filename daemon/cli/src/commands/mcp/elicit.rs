@@ -1,7 +1,7 @@
 //! Puts what policy asks to the user through the host's own form, where the host has one
 //! (elicitation). The host shows it to the user and not to the model.
 
-use forerun_sdk::{Act, ActOutcome, ApprovalId, Result, Session};
+use forerun_sdk::{Act, ActOutcome, AllowFor, ApprovalId, Result, Session};
 use rmcp::RoleServer;
 use rmcp::model::{ElicitRequestParams, ElicitationAction, ElicitationSchema};
 use rmcp::service::{ElicitationMode, Peer};
@@ -70,8 +70,8 @@ impl<'a> User<'a> {
                 }
             };
             let decided = match choice.as_deref() {
-                Some(ONCE) => session.approve(approval, false).await,
-                Some(SESSION) => session.approve(approval, true).await,
+                Some(ONCE) => session.approve(approval, AllowFor::Once).await,
+                Some(SESSION) => session.approve(approval, AllowFor::Session).await,
                 Some(REFUSE) => session.refuse(approval, "").await,
                 _ => break,
             };

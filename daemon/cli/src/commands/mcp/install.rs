@@ -3,12 +3,13 @@
 //! again changes nothing.
 
 use crate::args::{McpHost, McpInstallArgs};
+use crate::commands::confirm;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
 use similar::TextDiff;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use toml_edit::DocumentMut;
 
@@ -51,7 +52,7 @@ pub(super) fn install(output: Output, args: &McpInstallArgs) -> Result<(), Failu
     for change in &changes {
         output.line(change.shown().trim_end());
     }
-    if args.print || !agreed()? {
+    if args.print || !confirm("write this?")?.unwrap_or(true) {
         output.note("nothing was written");
         return Ok(());
     }
@@ -245,18 +246,6 @@ impl Change {
             .header(&name, &name)
             .to_string()
     }
-}
-
-/// Asks, where somebody can answer.
-fn agreed() -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Ok(true);
-    }
-    let mut answer = String::new();
-    write!(io::stderr(), "write this? [y/N] ")
-        .and_then(|()| io::stdin().lock().read_line(&mut answer))
-        .map_err(|error| Failure::io("the question could not be asked", &error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// The file's text; empty if there is none.
