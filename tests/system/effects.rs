@@ -7,10 +7,14 @@ use forerun_types::{EffectEnd, Event, EventKind, StepIndex, View};
 use serde_json::json;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A server of this machine that notes what it is asked.
 #[derive(Clone)]
@@ -25,6 +29,36 @@ type Meanwhile = Arc<dyn Fn(&str) + Send + Sync>;
 impl Server {
     async fn start() -> Server {
         Server::with(Arc::new(|_| {})).await
+    }
+
+    /// The same behind TLS, as `localhost`.
+    async fn secured(certificate: &Path, key: &Path) -> Server {
+        let certificates = CertificateDer::pem_file_iter(certificate).expect("a certificate");
+        let certificates = certificates.collect::<Result<Vec<_>, _>>().expect("PEM");
+        let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .expect("fits");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let server = Server {
+            address: listener.local_addr().expect("an address"),
+            seen: Arc::default(),
+        };
+        let serving = server.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    let server = serving.clone();
+                    tokio::spawn(async move { server.answer(stream, Arc::new(|_| {})).await });
+                }
+            }
+        });
+        server
     }
 
     async fn with(meanwhile: Meanwhile) -> Server {
@@ -44,7 +78,11 @@ impl Server {
     }
 
     /// Answers one request after the other.
-    async fn answer(&self, mut stream: TcpStream, meanwhile: Meanwhile) -> Option<()> {
+    async fn answer(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        meanwhile: Meanwhile,
+    ) -> Option<()> {
         let mut read = Vec::new();
         loop {
             let head = loop {
@@ -82,6 +120,15 @@ impl Server {
                     "content-type: text/html\r\n".to_owned(),
                     "<html><script>no()</script><h1>Title</h1><p>Some <b>text</b>.</p>".to_owned(),
                 ),
+                // As a careless service does: it says who asked.
+                None if path == "/echo" => {
+                    let said = server_request(&self.seen());
+                    (
+                        "200 OK",
+                        "x-who: %\r\n".replace('%', &bearer_of(&said)),
+                        said,
+                    )
+                }
                 None if path == "/missing" => ("404 Not Found", String::new(), "nothing".into()),
                 None => ("200 OK", String::new(), format!("you asked for {path}")),
             };
@@ -530,6 +577,98 @@ async fn a_request_can_not_be_bent_by_its_headers() {
         assert!(request.to_lowercase().contains(&host), "{request}");
         assert!(!request.to_lowercase().contains("\nx: y"), "{request}");
     }
+}
+
+#[tokio::test]
+async fn a_secret_reaches_its_host_over_tls_and_no_tool_log_or_file() {
+    const SECRET: &str = "correct-horse-battery";
+    let mut home = Home::without_daemon();
+    let (certificate, key) = home.certificate();
+    let server = Server::secured(&certificate, &key).await;
+    let host = format!("localhost:{}", server.address.port());
+    home.set("SSL_CERT_FILE", certificate.display());
+    home.set("FORGE_TOKEN", SECRET);
+    home.configure(&format!(
+        "[network]\nallow = [\"{host}\"]\nprivate = [\"{host}\"]\n\
+         [secrets.forge]\nenv = \"FORGE_TOKEN\"\nhosts = [\"{host}\"]\n"
+    ));
+    home.start_daemon();
+    warm(&home);
+    let session = loop_of_ones_own(&home, "network-allow-list").await;
+    let url = format!("https://{host}/echo");
+    let headers = json!({ "authorization": "Bearer {{secret:forge}}" });
+    let answered = act(
+        &session,
+        action("fetch", json!({ "url": url, "headers": headers })),
+    )
+    .await;
+    let text = &answered.observation.text;
+    assert_eq!(
+        answered.observation.status,
+        ObservationStatus::Success,
+        "{text}"
+    );
+    assert_eq!(bearer_of(&server.seen()[0]), SECRET, "the host has it");
+    assert!(
+        text.contains("you said") && !text.contains(SECRET),
+        "{text}"
+    );
+
+    // Not by another name of the same machine, nor without TLS.
+    for other in [
+        format!("https://127.0.0.1:{}/echo", server.address.port()),
+        format!("http://{host}/echo"),
+    ] {
+        let call = action("fetch", json!({ "url": other, "headers": headers }));
+        let refused = act(&session, call).await.observation;
+        assert_ne!(refused.status, ObservationStatus::Success, "{other}");
+    }
+    assert_eq!(server.seen().len(), 1);
+
+    // It is in no file of the session's or the daemon's: neither log, journal nor workspace.
+    session.stop().await.expect("stops");
+    presented(&session).await;
+    let log = home.succeed(&["log", "export", &session.id().to_string()]);
+    assert!(
+        log.contains("secret:forge") && !log.contains(SECRET),
+        "{log}"
+    );
+    for place in ["state", "work", "tmp"] {
+        for file in files(&home.path(place)) {
+            let bytes = fs::read(&file).unwrap_or_default();
+            let found = bytes.windows(SECRET.len()).any(|w| w == SECRET.as_bytes());
+            assert!(!found, "{}", file.display());
+        }
+    }
+    let daemon_log = fs::read_to_string(home.path("daemon.log")).expect("reads");
+    assert!(!daemon_log.contains(SECRET));
+}
+
+/// All files below a directory.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let below = entries.flat_map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => files(&entry.path()),
+        Ok(kind) if kind.is_file() => vec![entry.path()],
+        _ => Vec::new(),
+    });
+    below.collect()
+}
+
+/// What the last request was, with its headers.
+fn server_request(seen: &[String]) -> String {
+    format!("you said:\n{}", seen.last().map_or("", String::as_str))
+}
+
+/// The token that a request carries.
+fn bearer_of(request: &str) -> String {
+    let mut lines = request.lines().filter_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let value = value.strip_prefix("Bearer ")?;
+        name.eq_ignore_ascii_case("authorization")
+            .then(|| value.to_owned())
+    });
+    lines.next_back().unwrap_or_default()
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod logs;
 mod mcp;
 mod models;
 mod policies;
+mod port;
 mod predict;
 mod quickstart;
 mod resilience;

@@ -19,6 +19,8 @@ const THOUGHT: Duration = Duration::from_millis(400);
 pub(crate) struct Home {
     directory: TempDir,
     daemon: Option<Child>,
+    /// Variables of the program's environment, beside those that every home sets.
+    environment: Vec<(String, String)>,
 }
 
 impl Home {
@@ -30,10 +32,31 @@ impl Home {
     /// The same, with a configuration file.
     pub(crate) fn with_config(config: &str) -> Home {
         let mut home = Home::without_daemon();
-        std::fs::create_dir_all(home.path("config/forerun")).expect("configuration directory");
-        std::fs::write(home.path("config/forerun/config.toml"), config).expect("configuration");
+        home.configure(config);
         home.start_daemon();
         home
+    }
+
+    /// Writes the configuration file.
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::create_dir_all(self.path("config/forerun")).expect("configuration directory");
+        std::fs::write(self.path("config/forerun/config.toml"), config).expect("configuration");
+    }
+
+    /// Sets a variable of the environment in which the program runs.
+    pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
+        self.environment.push((name.to_owned(), value.to_string()));
+    }
+
+    /// Makes a certificate for `localhost` that is its own root; the paths of it and of its
+    /// key.
+    pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let made = made.expect("a certificate");
+        let (certificate, key) = (self.path("cert.pem"), self.path("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).expect("writes");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("writes");
+        (certificate, key)
     }
 
     /// New directories only.
@@ -50,6 +73,7 @@ impl Home {
         Home {
             directory,
             daemon: None,
+            environment: Vec::new(),
         }
     }
 
@@ -99,7 +123,8 @@ impl Home {
             .env_remove("ANTHROPIC_API_KEY")
             .env_remove("ANTHROPIC_BASE_URL")
             .env_remove("CODEX_HOME")
-            .env_remove("RUST_LOG");
+            .env_remove("RUST_LOG")
+            .envs(self.environment.iter().cloned());
         command
     }
 

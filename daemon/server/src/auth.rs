@@ -82,6 +82,11 @@ pub(crate) struct OwnerKey {
 }
 
 impl OwnerKey {
+    #[cfg(test)]
+    pub(crate) fn of(key: &str) -> OwnerKey {
+        OwnerKey { hash: hash(key) }
+    }
+
     /// Reads the key, or makes one. Two daemons can not race: the state directory is
     /// locked before.
     ///

@@ -10,6 +10,7 @@ use forerun_types::Limits;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub struct Settings {
     pub unprotect: Vec<String>,
     /// Limits of one action.
     pub limits: Limits,
+    /// A TCP port beside the socket.
+    pub listen: ListenSettings,
     /// What tools may reach beyond the workspace, as far as policy lets them.
     pub network: NetworkSettings,
     /// Credentials that tools may use and never see, by name.
@@ -107,6 +110,33 @@ impl UndoSettings {
         Retention {
             age: Duration::from_secs(u64::from(self.keep_days) * 24 * 60 * 60),
             bytes: self.keep_bytes,
+        }
+    }
+}
+
+/// A TCP port, for clients that can not use the socket: with TLS, and for who brings a token.
+/// Closed unless it has an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenSettings {
+    /// Address and port, such as `127.0.0.1:7447`.
+    pub address: Option<SocketAddr>,
+    /// File of the certificate, and those that lead to its root, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// File of its key, in PEM.
+    pub key: Option<PathBuf>,
+    /// Names by which it is addressed, besides its address. Requests for others are refused:
+    /// they come from a page that had its own name lead here.
+    pub names: Vec<String>,
+}
+
+impl Default for ListenSettings {
+    fn default() -> Self {
+        ListenSettings {
+            address: None,
+            certificate: None,
+            key: None,
+            names: vec!["localhost".to_owned()],
         }
     }
 }
@@ -178,6 +208,7 @@ impl Default for Settings {
             max_sessions: 256,
             unprotect: Vec::new(),
             limits: Limits::default(),
+            listen: ListenSettings::default(),
             network: NetworkSettings::default(),
             secrets: BTreeMap::new(),
             agents: AgentSettings::default(),

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::egress::Egress;
 use crate::error::RequestError;
 use crate::foresight::Foresight;
+use crate::network::Port;
 use crate::policies::{Places, Policies};
 use crate::registry::{Registry, RegistryError};
 use crate::services;
@@ -30,6 +31,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, oneshot, watch};
+use tonic::transport::Server;
 
 /// How long sessions may take to end when the daemon stops.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -183,6 +185,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
     };
     let (network, secrets) = (&config.settings.network, &config.settings.secrets);
     let egress = Egress::new(network, secrets).map_err(ServeError::Network)?;
+    let port = Port::open(&config.settings.listen, &owner_key).map_err(ServeError::Network)?;
     let daemon = Arc::new(Daemon {
         log: Log::new(journal),
         tools,
@@ -221,14 +224,38 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Path)) -> Result<(), Serv
         let _ = told.wait_for(|stopping| *stopping).await;
         tokio::time::sleep(STOP_GRACE + STREAMS_GRACE).await;
     };
-    let router = services::router(&daemon).await;
+    let at_socket = services::router(&daemon, Server::builder()).await;
+    let at_socket = at_socket.serve_with_incoming_shutdown(OwnPeers::new(listener), stopped);
+    let at_port = Box::pin(at_port(&daemon, port));
+    let served = async { tokio::try_join!(at_socket, at_port) };
     tokio::select! {
-        served = router.serve_with_incoming_shutdown(OwnPeers::new(listener), stopped) => served?,
+        served = served => drop(served?),
         () = overdue => tracing::warn!("some streams were cut off"),
     }
     // The door is closed; nobody can connect any more.
     let _ = std::fs::remove_file(&daemon.config.socket);
     Ok(())
+}
+
+/// Serves at the port, if there is one, until the daemon stops.
+async fn at_port(daemon: &Arc<Daemon>, port: Option<Port>) -> Result<(), tonic::transport::Error> {
+    let Some(Port {
+        incoming,
+        tls,
+        guard,
+    }) = port
+    else {
+        return Ok(());
+    };
+    let mut told = daemon.stopping();
+    let stopped = async move {
+        let _ = told.wait_for(|stopping| *stopping).await;
+    };
+    let server = Server::builder().tls_config(tls)?.layer(guard);
+    services::router(daemon, server)
+        .await
+        .serve_with_incoming_shutdown(incoming, stopped)
+        .await
 }
 
 /// Holds the state directory's lock as long as the file lives; `None` if it is taken.

@@ -23,6 +23,7 @@ mod egress;
 mod error;
 mod exec;
 mod foresight;
+mod network;
 mod policies;
 mod registry;
 mod services;

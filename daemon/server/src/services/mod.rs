@@ -23,13 +23,13 @@ use forerun_proto::v1::tool_service_server::ToolServiceServer;
 use forerun_types::SessionId;
 use std::sync::Arc;
 use tonic::metadata::MetadataMap;
-use tonic::transport::server::Router;
+use tonic::transport::server::{Router, Server};
 
 /// Most bytes of one message in either direction.
 const MESSAGE_BYTES_MAX: usize = forerun_proto::MESSAGE_BYTES_MAX;
 
 /// All services, health and reflection included.
-pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
+pub(crate) async fn router<L: Clone>(daemon: &Arc<Daemon>, mut server: Server<L>) -> Router<L> {
     let (health, health_service) = tonic_health::server::health_reporter();
     let sessions = SessionServiceServer::new(session::Sessions(Arc::clone(daemon)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -53,7 +53,7 @@ pub(crate) async fn router(daemon: &Arc<Daemon>) -> Router {
     health
         .set_serving::<AgentServiceServer<agent::Agents>>()
         .await;
-    let router = tonic::transport::Server::builder()
+    let router = server
         .add_service(health_service)
         .add_service(sessions)
         .add_service(agents)
