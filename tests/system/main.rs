@@ -18,6 +18,7 @@ mod models;
 mod policies;
 mod predict;
 mod quickstart;
+mod report;
 mod resilience;
 mod simulate;
 mod stale;
