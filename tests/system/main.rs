@@ -19,6 +19,7 @@ mod policies;
 mod port;
 mod predict;
 mod quickstart;
+mod report;
 mod resilience;
 mod simulate;
 mod stale;

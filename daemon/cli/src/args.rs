@@ -136,7 +136,7 @@ pub(crate) enum Command {
         #[arg(long)]
         undo: bool,
     },
-    /// Sessions: list, show, diff, commit, discard, undo, redo
+    /// Sessions: list, show, metrics, report, diff, commit, discard, undo, redo
     #[command(subcommand)]
     Session(SessionCommand),
     /// The log of what was asked, decided and done: verify, export
@@ -247,6 +247,10 @@ pub(crate) struct RunArgs {
     /// What tools see as the time, in nanoseconds since 1970
     #[arg(long, value_name = "NS")]
     pub(crate) clock_ns: Option<u64>,
+    /// Write a picture of the run to this file, as SVG: both agents, the sandboxes and you, along
+    /// the time. - is stdout; the stream then goes to stderr
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Do not run the task a second time without speculation (only for the example)
     #[arg(long)]
     pub(crate) no_baseline: bool,
@@ -441,6 +445,14 @@ pub(crate) enum SessionCommand {
     Metrics {
         /// Of these; of all, if none is named
         sessions: Vec<SessionId>,
+    },
+    /// Write a picture of a session so far, as SVG: both agents, the sandboxes and you, along
+    /// the time
+    Report {
+        session: SessionId,
+        /// The file; - is stdout
+        #[arg(value_name = "FILE", default_value = "-")]
+        file: PathBuf,
     },
     /// What a session changes, against the workspace
     Diff { session: SessionId },

@@ -1,6 +1,7 @@
 //! Settings with a name.
 
-use forerun_planner::{Config, DepthControl, Tau};
+use crate::table::{Cell, Table};
+use forerun_planner::{Config, DepthControl, Tau, Window};
 use std::fmt;
 use std::str::FromStr;
 
@@ -64,6 +65,36 @@ impl Preset {
             Preset::Dynamic => "dynamic",
         }
     }
+}
+
+/// What each of them sets. The page of the presets (`daemon/planner/PRESETS.md`) has it, and a
+/// test compares.
+pub fn table() -> Table {
+    let columns = ["preset", "depth", "control", "width", "window", "review_ms"];
+    let mut table = Table::new("the settings of the presets", &columns);
+    for preset in Preset::ALL {
+        let config = preset.config();
+        let control = match config.control {
+            DepthControl::Fixed => "fixed".to_owned(),
+            DepthControl::Auto => "auto".to_owned(),
+            DepthControl::Dynamic(tau) => {
+                format!("dynamic({})", f64::from(u16::from(tau)) / 1000.0)
+            }
+        };
+        let window = match config.window {
+            Window::Sliding => "sliding",
+            Window::Barrier => "barrier",
+        };
+        table.rows.push(vec![
+            format!("`{preset}`").as_str().into(),
+            Cell::Count(config.depth.into()),
+            Cell::Text(control),
+            Cell::Count(config.width.into()),
+            window.into(),
+            Cell::Count(u64::try_from(config.review.as_millis()).unwrap_or(u64::MAX)),
+        ]);
+    }
+    table
 }
 
 /// The tau of the preset `dynamic`.

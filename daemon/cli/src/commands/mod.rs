@@ -11,6 +11,7 @@ mod mcp;
 mod metrics;
 mod models;
 mod policy;
+mod report;
 mod run;
 mod session;
 mod simulate;

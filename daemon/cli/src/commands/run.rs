@@ -6,6 +6,7 @@ use super::approval::{self, Asker};
 use super::connect;
 use super::metrics::Metrics;
 use super::models::Models;
+use super::report::Destination;
 use super::session::{commit_name, json, print_diff};
 use super::watch::show;
 use crate::args::{CommitArg, Global, RunArgs, WindowArg};
@@ -52,6 +53,13 @@ impl Plan {
     }
 }
 
+/// Where the picture of the run goes.
+struct Picture {
+    destination: Destination,
+    /// What is printed goes elsewhere if the picture goes to stdout.
+    output: Output,
+}
+
 /// How it ended.
 struct Ended {
     session: Session,
@@ -68,14 +76,25 @@ pub(crate) async fn run(
     output: Output,
     args: RunArgs,
 ) -> Result<ExitCode, Failure> {
+    // A file that can not be written is reported before anything is done.
+    let picture = args.report.as_deref().map(Destination::check).transpose()?;
+    let picture = picture.map(|destination| Picture {
+        destination,
+        output,
+    });
+    let output = match &picture {
+        Some(picture) if picture.destination.is_stdout() => output.aside(),
+        _ => output,
+    };
     if args.task.is_none() {
-        return run_example(global, output, args).await;
+        return run_example(global, output, args, picture).await;
     }
     let of_the_paper = args.setting.is_some();
     let plan = plan(output, args)?;
     let daemon = connect(global).await?;
     let ended = execute(global, &daemon, output, &plan).await?;
     report(output, &ended);
+    draw(picture.as_ref(), &ended).await?;
     if of_the_paper && let Some(metrics) = Metrics::over(std::slice::from_ref(&ended.info)) {
         metrics.print(output);
     }
@@ -136,7 +155,12 @@ fn commit(commit: CommitArg) -> CommitMode {
 }
 
 /// The example: once with speculation, once without, on two copies of the same tree.
-async fn run_example(global: &Global, output: Output, args: RunArgs) -> Result<ExitCode, Failure> {
+async fn run_example(
+    global: &Global,
+    output: Output,
+    args: RunArgs,
+    picture: Option<Picture>,
+) -> Result<ExitCode, Failure> {
     let example = Example::create(args.workspace.as_deref())?;
     let spec = example.spec();
     let plan = Plan {
@@ -158,6 +182,7 @@ async fn run_example(global: &Global, output: Output, args: RunArgs) -> Result<E
     output.note(&format!("task: {}", plan.task));
     let daemon = connect(global).await?;
     let ended = execute(global, &daemon, output, &plan).await?;
+    draw(picture.as_ref(), &ended).await?;
     if ended.interrupted || args.no_baseline || plan.depth == Some(0) {
         report(output, &ended);
         return Ok(exit_code(&ended));
@@ -410,6 +435,19 @@ fn spent(role: Role, usage: &Usage) -> String {
         "{role}: {} prompt tokens ({} from the cache), {} generated{cost}",
         usage.input_tokens, usage.cached_input_tokens, usage.output_tokens
     )
+}
+
+/// Draws the run, if that is wanted.
+async fn draw(picture: Option<&Picture>, ended: &Ended) -> Result<(), Failure> {
+    match picture {
+        Some(picture) => {
+            picture
+                .destination
+                .write(picture.output, &ended.session)
+                .await
+        }
+        None => Ok(()),
+    }
 }
 
 /// The measured difference that speculation made.

@@ -1,6 +1,7 @@
-//! `forerun session`: list, show, diff, commit, discard, undo, redo.
+//! `forerun session`: list, show, metrics, report, diff, commit, discard, undo, redo.
 
 use super::metrics::Metrics;
+use super::report::Destination;
 use super::{connect, owned};
 use crate::args::{Global, SessionCommand, UndoArgs};
 use crate::failure::{Exit, Failure};
@@ -55,6 +56,11 @@ pub(crate) async fn session(
                 Failure::new(Exit::NoInput, "NO_METRICS", message)
             })?;
             metrics.print(output);
+        }
+        SessionCommand::Report { session, file } => {
+            let destination = Destination::check(&file)?;
+            let session = owned(global, &session).await?;
+            destination.write(output, &session).await?;
         }
         SessionCommand::Diff { session } => {
             let files = owned(global, &session).await?.diff().await?;
