@@ -5,6 +5,7 @@ mod acts;
 mod approvals;
 mod bad_input;
 mod client_tools;
+mod depth;
 mod effects;
 mod equality;
 mod example;

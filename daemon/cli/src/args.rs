@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use forerun_planner::Tau;
+use forerun_sdk::DepthControl;
 use forerun_simulate::paper::FIGURES;
 use forerun_simulate::preset::Preset;
 use forerun_types::{ApprovalId, NodeId, Role, SessionId};
@@ -229,6 +230,10 @@ pub(crate) struct RunArgs {
     /// How many steps may be undecided at once; 0 switches speculation off
     #[arg(long, value_name = "K")]
     pub(crate) depth: Option<u32>,
+    /// How deep it goes, up to that: fixed, auto, or dynamic[=TAU], where TAU is what a saved
+    /// second is worth, 0 to 1
+    #[arg(long, value_name = "HOW", default_value = "fixed")]
+    pub(crate) depth_control: DepthControl,
     /// How many of the fast agent's candidates for a step run side by side, 1 to 8
     #[arg(long, value_name = "K")]
     pub(crate) width: Option<u32>,

@@ -9,6 +9,7 @@ use crate::client_tools::{self, ClientTools};
 use crate::config::Config;
 use crate::egress::Egress;
 use crate::error::RequestError;
+use crate::experience::Experiences;
 use crate::foresight::Foresight;
 use crate::network::Port;
 use crate::policies::{Places, Policies};
@@ -20,6 +21,7 @@ use crate::session::{
 };
 use crate::socket::{self, OwnPeers, SocketError};
 use forerun_journal::{CommitMode, Journal, JournalError, SessionRecord, SessionState};
+use forerun_planner::Experience;
 use forerun_policy::{PolicyError, PolicySet};
 use forerun_proto::conversions::ConversionError;
 use forerun_sandbox::{SandboxConfig, Sandboxes, StartError};
@@ -465,6 +467,12 @@ impl Daemon {
         Ok(lost.into_iter().map(told))
     }
 
+    fn experience_of(&self, workspace: &Path) -> (Experiences, Experience) {
+        let kept = Experiences::of(&self.config.state_dir, workspace);
+        let experience = kept.read();
+        (kept, experience)
+    }
+
     /// Opens a workspace, and recovers it first if an earlier daemon left something.
     pub(crate) fn open_workspace(&self, path: &Path) -> Result<Workspace, RequestError> {
         let options = OpenOptions {
@@ -561,6 +569,7 @@ impl Daemon {
         let predict = new.settings.predict;
         let context = Context {
             foresight: predict.then(|| self.foresight.of(workspace.path())),
+            experience: self.experience_of(workspace.path()),
             log: self.log.clone(),
             sandboxes,
             settler: self.settler(workspace.clone()),

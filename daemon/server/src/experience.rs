@@ -64,7 +64,10 @@ mod tests {
         let text = serde_json::to_value(Experience::default()).expect("JSON");
         kept.keep(&Experience::default());
         let read = std::fs::read_to_string(&kept.file).expect("reads");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&read).expect("JSON"), text);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&read).expect("JSON"),
+            text
+        );
         for broken in ["", "[1]", "{\"pace\":7}"] {
             std::fs::write(&kept.file, broken).expect("writes");
             assert_eq!(kept.read(), Experience::default(), "{broken}");

@@ -6,11 +6,11 @@
 //!
 //! **Invariant:** what is lost, or can not be read, is learned again; no session fails by it.
 
+use crate::kept;
 use forerun_history::{Predictor, Run, STATE_BYTES_MAX};
 use forerun_types::{Action, Digest};
-use rustix::fs::OFlags;
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -135,14 +135,14 @@ impl Workspace {
         let text = predictor.to_json();
         locked(&self.learned).predictor = predictor;
         let kept = text.map_err(io::Error::from);
-        if let Err(error) = kept.and_then(|text| write(&self.file, &text)) {
+        if let Err(error) = kept.and_then(|text| kept::write(&self.file, &text)) {
             tracing::warn!(%error, file = %self.file.display(), "what was learned is not kept");
         }
     }
 }
 
 fn read(file: &Path) -> Option<Predictor> {
-    let text = match read_text(file) {
+    let text = match kept::read(file, STATE_BYTES_MAX) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
@@ -155,33 +155,6 @@ fn read(file: &Path) -> Option<Predictor> {
         tracing::warn!(%error, file = %file.display(), "what was learned is learned again");
     })
     .ok()
-}
-
-/// A regular file of a size that is possible: another would block, or fill the memory.
-fn read_text(file: &Path) -> io::Result<String> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
-    let mut options = std::fs::OpenOptions::new();
-    let opened = options.read(true).custom_flags(flags).open(file)?;
-    let metadata = opened.metadata()?;
-    if !metadata.is_file() || metadata.len() > STATE_BYTES_MAX as u64 {
-        return Err(io::Error::other("it is no such file, or too long"));
-    }
-    let mut text = String::new();
-    opened
-        .take(STATE_BYTES_MAX as u64)
-        .read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Whole or not at all; of a crash of the machine nothing has to survive.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    let directory = file.parent().unwrap_or(Path::new("."));
-    crate::socket::private_directory(directory)?;
-    let mut partial = tempfile::NamedTempFile::new_in(directory)?;
-    partial.write_all(text.as_bytes())?;
-    partial.persist(file).map_err(|error| error.error)?;
-    Ok(())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -256,6 +256,12 @@ async def test_bad_requests_name_the_field(daemon: Forerun, workspace: Path) -> 
         await daemon.session(workspace, width=99)
     assert refused.value.code == "REQUEST_INVALID"
     assert "width" in dict(refused.value.fields)
+    for control in (forerun.DepthControl.DYNAMIC, forerun.DepthControl.FIXED):
+        with pytest.raises(forerun.RefusedError) as refused:
+            await daemon.session(workspace, depth_control=control, tau=1.5)
+        assert "tau" in dict(refused.value.fields)
+    async with daemon.session(workspace, depth_control=forerun.DepthControl.DYNAMIC, tau=0.7):
+        pass
     with pytest.raises(forerun.errors.ArgumentError, match="depth"):
         await daemon.session(workspace, depth=-1)
     with pytest.raises(TypeError, match="no agent"):

@@ -7,6 +7,7 @@ use forerun_types::{
     ApprovalId, CommitId, FileDiff, PathChange, Role, SessionId, StepIndex, Undone, Usage,
 };
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// When step i may start.
@@ -17,6 +18,51 @@ pub enum Window {
     Sliding,
     /// When all steps of the window before are decided.
     Barrier,
+}
+
+/// How the depth of a session is found, up to the one that is configured. In texts: `fixed`,
+/// `auto`, `dynamic`, or `dynamic=0.7`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DepthControl {
+    /// It is the one that is configured.
+    #[default]
+    Fixed,
+    /// As many calls of the target as fit into the time of one.
+    Auto,
+    /// As far as the approximation agent is expected to be right (*Dynamic Speculative
+    /// Planning*).
+    Dynamic {
+        /// What a second that is saved is worth beside one that agents work in vain, in
+        /// thousandths, 1 to 999: below 500 is cheaper, above is faster.
+        tau: u16,
+    },
+}
+
+/// A text that is no [`DepthControl`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is none of fixed, auto, dynamic and dynamic=TAU, with tau from 0.001 to 0.999")]
+pub struct DepthControlError(String);
+
+impl FromStr for DepthControl {
+    type Err = DepthControlError;
+
+    fn from_str(text: &str) -> Result<DepthControl, DepthControlError> {
+        let odd = || DepthControlError(text.to_owned());
+        match text {
+            "fixed" => Ok(DepthControl::Fixed),
+            "auto" => Ok(DepthControl::Auto),
+            "dynamic" => Ok(DepthControl::Dynamic { tau: 500 }),
+            _ => {
+                let tau = text.strip_prefix("dynamic=").ok_or_else(odd)?;
+                let tau: f64 = tau.parse().map_err(|_| odd())?;
+                // What is no number becomes 0, what is too large the largest.
+                match (tau * 1_000.0).round() as u16 {
+                    tau @ 1..=999 => Ok(DepthControl::Dynamic { tau }),
+                    _ => Err(odd()),
+                }
+            }
+        }
+    }
 }
 
 /// When verified changes reach the workspace.
@@ -235,6 +281,17 @@ impl Window {
         match self {
             Window::Sliding => v1::Window::Sliding,
             Window::Barrier => v1::Window::Barrier,
+        }
+    }
+}
+
+impl DepthControl {
+    /// With tau, in thousandths.
+    pub(crate) fn to_wire(self) -> (v1::DepthControl, u32) {
+        match self {
+            DepthControl::Fixed => (v1::DepthControl::Fixed, 0),
+            DepthControl::Auto => (v1::DepthControl::Auto, 0),
+            DepthControl::Dynamic { tau } => (v1::DepthControl::Dynamic, tau.into()),
         }
     }
 }

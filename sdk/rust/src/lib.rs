@@ -51,8 +51,8 @@ pub use endpoint::{Endpoint, EndpointError, Locations};
 pub use error::{Error, Refusal, Result};
 pub use exec::{Exec, ExecEnded, ExecEvent, Running, Stdin};
 pub use info::{
-    Approval, AttachedAgent, CommitMode, Counts, Finish, Finished, SessionInfo, SessionState,
-    Timings, Window,
+    Approval, AttachedAgent, CommitMode, Counts, DepthControl, DepthControlError, Finish, Finished,
+    SessionInfo, SessionState, Timings, Window,
 };
 pub use offer::{Offer, OfferedTool, ToolCall};
 pub use open::SessionBuilder;

@@ -2,7 +2,7 @@
 
 use crate::client::{Forerun, authorized, bearer, draw_key, idempotent};
 use crate::error::{Error, Result};
-use crate::info::{CommitMode, Window};
+use crate::info::{CommitMode, DepthControl, Window};
 use crate::offer::Offer;
 use crate::session::{Session, Tokens};
 use forerun_proto::v1;
@@ -52,6 +52,15 @@ impl SessionBuilder {
     #[must_use]
     pub fn depth(mut self, depth: u32) -> SessionBuilder {
         self.request.depth = Some(depth);
+        self
+    }
+
+    /// How deep the session goes, up to its depth; fixed if it is not said.
+    #[must_use]
+    pub fn depth_control(mut self, control: DepthControl) -> SessionBuilder {
+        let (wire, tau) = control.to_wire();
+        self.request.depth_control = wire.into();
+        self.request.tau = tau;
         self
     }
 

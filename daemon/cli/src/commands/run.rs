@@ -15,7 +15,9 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::style::visible;
 use forerun_sdk::model::ModelOptions;
-use forerun_sdk::{CommitMode, Finish, Forerun, Session, SessionInfo, SessionState, Window};
+use forerun_sdk::{
+    CommitMode, DepthControl, Finish, Forerun, Session, SessionInfo, SessionState, Window,
+};
 use forerun_types::{EventKind, FileDiff, Role, Usage, View};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
@@ -37,6 +39,7 @@ struct Plan {
     models: ModelOptions,
     policy: Option<String>,
     depth: Option<u32>,
+    depth_control: DepthControl,
     width: Option<u32>,
     window: Window,
     commit: CommitMode,
@@ -131,6 +134,7 @@ fn plan(output: Output, args: RunArgs) -> Result<Plan, Failure> {
         models: models.options(),
         policy: args.policy,
         depth: pair.depth,
+        depth_control: args.depth_control,
         width: args.width,
         window: window(args.window),
         commit: commit(args.commit.unwrap_or(CommitArg::Step)),
@@ -172,6 +176,7 @@ async fn run_example(
         models: Models::load()?.options(),
         policy: args.policy,
         depth: args.depth,
+        depth_control: args.depth_control,
         width: args.width,
         window: window(args.window),
         commit: commit(args.commit.unwrap_or(CommitArg::Session)),
@@ -224,6 +229,7 @@ async fn execute(
         .instructions(&plan.instructions)
         .window(plan.window)
         .predict(plan.approximation.as_deref() == Some(HISTORY))
+        .depth_control(plan.depth_control)
         .review(plan.review)
         .commit(plan.commit);
     if let Some(policy) = &plan.policy {

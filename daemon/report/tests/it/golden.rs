@@ -171,6 +171,7 @@ fn what_the_person_and_policy_do_has_a_lane() {
             approval: ApprovalId(1),
             what: "delete all".into(),
             policies: Vec::new(),
+            always: None,
             reason: "it is much".into(),
         },
     );

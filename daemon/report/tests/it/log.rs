@@ -46,6 +46,7 @@ impl Log {
                 workspace: "/w".into(),
                 task: "rename <it> & go".into(),
                 policy: "coding".into(),
+                audit: false,
                 depth: 2,
             },
         );

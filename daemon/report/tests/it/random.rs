@@ -91,6 +91,7 @@ fn of_agents() -> impl Strategy<Value = E> {
                     workspace: reason.clone(),
                     task: reason.clone(),
                     policy: reason,
+                    audit: false,
                     depth: step.0,
                 },
             },
@@ -230,6 +231,7 @@ fn of_people() -> impl Strategy<Value = E> {
                     approval,
                     what: said.clone(),
                     policies: Vec::new(),
+                    always: None,
                     reason: said,
                 },
                 5 => E::ApprovalEnded {

@@ -10,7 +10,7 @@ use crate::session::{
     SessionSettings, UserInterrupt, View,
 };
 use forerun_journal::{CommitMode, SessionRecord, SessionState};
-use forerun_planner::{Config, Seen, Window};
+use forerun_planner::{Config, DepthControl, Seen, Tau, Window};
 use forerun_proto::conversions::{self, ConversionError};
 use forerun_proto::v1;
 use forerun_proto::v1::session_service_interrupt_request::Interrupt as Wire;
@@ -351,6 +351,7 @@ impl Sessions {
                 format!("at most {REVIEW_MAX_MS}"),
             ));
         }
+        let control = depth_control(request.depth_control(), request.tau)?;
         let policy = Some(request.policy).filter(|name| !name.is_empty());
         Ok(NewSession {
             workspace,
@@ -376,6 +377,7 @@ impl Sessions {
                     .map_or(settings.max_steps, |max| max.clamp(1, settings.max_steps)),
                 limits: conversions::limits_over(&settings.limits, request.limits),
                 predict: request.predict,
+                control,
             },
             registrations: request.registrations,
         })
@@ -412,6 +414,23 @@ impl Sessions {
             Ok(())
         })
         .await
+    }
+}
+
+/// How deep a session goes, from the wire.
+fn depth_control(control: v1::DepthControl, tau: u32) -> Result<DepthControl, ConversionError> {
+    let refused = |problem: String| Err(ConversionError::new("tau", problem));
+    match (control, tau) {
+        (v1::DepthControl::Dynamic, tau) => {
+            let thousandths = u16::try_from(if tau == 0 { 500 } else { tau });
+            match Tau::try_from(thousandths.unwrap_or(u16::MAX)) {
+                Ok(tau) => Ok(DepthControl::Dynamic(tau)),
+                Err(_) => refused(format!("is {tau}; it must be 1 to 999 thousandths")),
+            }
+        }
+        (_, 1..) => refused("is for DEPTH_CONTROL_DYNAMIC only".to_owned()),
+        (v1::DepthControl::Auto, 0) => Ok(DepthControl::Auto),
+        (v1::DepthControl::Fixed | v1::DepthControl::Unspecified, 0) => Ok(DepthControl::Fixed),
     }
 }
 

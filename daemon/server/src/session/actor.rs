@@ -20,10 +20,13 @@ use super::{
 };
 use crate::client_tools::Registration;
 use crate::egress::Egress;
+use crate::experience::Experiences;
 use crate::foresight;
 use crate::session::Deadlines;
 use forerun_journal::{CommitMode, SessionRecord};
-use forerun_planner::{Candidate, Failure, Input, Interrupt, Outcome, Planner, Window};
+use forerun_planner::{
+    Candidate, DepthControl, Experience, Failure, Input, Interrupt, Outcome, Planner, Window,
+};
 use forerun_policy::{Enforcement, PolicySet};
 use forerun_sandbox::Sandboxes;
 use forerun_snapshot::Workspace;
@@ -60,6 +63,8 @@ pub(crate) struct Context {
     pub(crate) clients: BTreeMap<String, Arc<Registration>>,
     /// What is known of the workspace, for a session that predicts.
     pub(crate) foresight: Option<Arc<foresight::Workspace>>,
+    /// What earlier sessions learned of the agents, and where it is kept.
+    pub(crate) experience: (Experiences, Experience),
 }
 
 /// What is set when a session is created, beside what the journal knows of every session.
@@ -73,6 +78,7 @@ pub(crate) struct SessionSettings {
     pub(crate) max_steps: u32,
     pub(crate) limits: Limits,
     pub(crate) predict: bool,
+    pub(crate) control: DepthControl,
 }
 
 /// A session's task and its state.
@@ -190,10 +196,10 @@ pub(crate) fn spawn(
         window: settings.window,
         review: Duration::from_millis(settings.review_ms),
         max_steps: settings.max_steps,
-        ..forerun_planner::Config::default()
+        control: settings.control,
     };
     let actor = Actor {
-        planner: Planner::new(config, prefixes.root()),
+        planner: Planner::experienced(config, prefixes.root(), context.experience.1.clone()),
         agents: Agents::new(context.deadlines.clone(), settings.width),
         caller: Caller::default(),
         stalled_act: None,
@@ -745,6 +751,9 @@ impl Actor {
         }
         self.agents.close_all("the session has ended");
         self.learn();
+        let experience = self.planner.experience().clone();
+        let kept = self.context.experience.0.clone();
+        tokio::task::spawn_blocking(move || kept.keep(&experience));
     }
 
     /// Tells the planner how an execution ended that no sandbox did.

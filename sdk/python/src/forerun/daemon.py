@@ -17,7 +17,7 @@ from forerun._wire import daemon_pb2, session_pb2, tool_pb2
 from forerun.errors import ArgumentError, ForerunError, NotRunningError, is_passing
 from forerun.session import Session, Tokens, millis
 from forerun.tools import as_tool
-from forerun.values import CommitMode, DaemonStatus, Role, SessionInfo, Tool, Window
+from forerun.values import CommitMode, DaemonStatus, DepthControl, Role, SessionInfo, Tool, Window
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -37,6 +37,11 @@ OWNER_KEY_BYTES_MAX = 1_024
 _WINDOWS = {
     Window.SLIDING: session_pb2.WINDOW_SLIDING,
     Window.BARRIER: session_pb2.WINDOW_BARRIER,
+}
+_CONTROLS = {
+    DepthControl.FIXED: session_pb2.DEPTH_CONTROL_FIXED,
+    DepthControl.AUTO: session_pb2.DEPTH_CONTROL_AUTO,
+    DepthControl.DYNAMIC: session_pb2.DEPTH_CONTROL_DYNAMIC,
 }
 _COMMITS = {
     CommitMode.STEP: session_pb2.COMMIT_MODE_STEP,
@@ -178,6 +183,8 @@ class Forerun:
         tools: Sequence[ClientTool | ToolFunction] = (),
         policy: str = "",
         depth: int | None = None,
+        depth_control: DepthControl | None = None,
+        tau: float | None = None,
         width: int | None = None,
         predict: bool = False,
         window: Window | None = None,
@@ -192,8 +199,9 @@ class Forerun:
 
         `tools`: functions of this program that are to be tools of the session, for as long as
         it is open; `forerun.tool` says more about them than their signatures do.
-        `depth`: how many steps may be undecided at once, 0 is without speculation; `width`:
-        how many candidates for a step run side by side; `predict`: whether the next action is
+        `depth`: how many steps may be undecided at once, 0 is without speculation;
+        `depth_control`: how the depth is found up to that, and `tau`, from 0.001 to 0.999, what
+        a second that `DYNAMIC` saves is worth beside one that agents work in vain; `width`: how many candidates for a step run side by side; `predict`: whether the next action is
         predicted from what was done in this workspace before, and executed ahead where that
         pays; `review`: seconds for which a verdict
         can be replaced; `seed` and `clock_ns`: two sessions with the same are a fair pair.
@@ -206,6 +214,8 @@ class Forerun:
             "instructions": instructions,
             "policy": policy,
             "depth": depth,
+            "depth_control": None if depth_control is None else _CONTROLS[depth_control],
+            "tau": None if tau is None else round(tau * 1_000),
             "width": width,
             "predict": predict,
             "window": None if window is None else _WINDOWS[window],

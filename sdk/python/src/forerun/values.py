@@ -99,6 +99,17 @@ class Window(StrEnum):
     """When all steps of the window before are decided."""
 
 
+class DepthControl(StrEnum):
+    """How the depth of a session is found, up to the one that is configured."""
+
+    FIXED = "fixed"
+    """It is the one that is configured."""
+    AUTO = "auto"
+    """As many calls of the target as fit into the time of one."""
+    DYNAMIC = "dynamic"
+    """As far as the approximation agent is expected to be right."""
+
+
 class CommitMode(StrEnum):
     """When verified changes reach the workspace."""
 

@@ -5,8 +5,8 @@ use forerun_proto::v1::session_service_interrupt_request::Interrupt;
 use forerun_proto::v1::session_service_interrupt_request::backtrack;
 use forerun_proto::{reason, v1};
 use forerun_sdk::{
-    Action, AllowFor, Anew, ApprovalId, CommitId, CommitMode, Error, Finish, LeftAlone, NodeId,
-    Seen, SessionState, StepIndex, Undone, VerifiedLog, Window,
+    Action, AllowFor, Anew, ApprovalId, CommitId, CommitMode, DepthControl, Error, Finish,
+    LeftAlone, NodeId, Seen, SessionState, StepIndex, Undone, VerifiedLog, Window,
 };
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -22,6 +22,7 @@ async fn a_session_is_opened_as_it_was_described() {
         .instructions("be careful")
         .policy("workspace-write")
         .depth(0)
+        .depth_control(DepthControl::Dynamic { tau: 700 })
         .width(3)
         .window(Window::Barrier)
         .review(Duration::from_millis(250))
@@ -58,6 +59,8 @@ async fn a_session_is_opened_as_it_was_described() {
         width: Some(3),
         registrations: Vec::new(),
         predict: true,
+        depth_control: v1::DepthControl::Dynamic.into(),
+        tau: 700,
     };
     assert_eq!(request, &expected);
 }
