@@ -139,6 +139,7 @@ fn answer(call: CallId, of: u64) -> Input {
         call,
         candidate: action(of),
         others: Vec::new(),
+        near: Vec::new(),
     }
 }
 

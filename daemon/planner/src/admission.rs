@@ -239,6 +239,7 @@ mod tests {
                         kind: ActionKind::Tool,
                         tool: 0,
                     },
+                    near: Vec::new(),
                 },
                 3 => Interrupt::Accept { step, node },
                 4 => Interrupt::Retry,

@@ -1,5 +1,5 @@
 //! Who may be asked now: capacities, back-off of a failing approximation agent, rate
-//! limits of the target (rule 9).
+//! limits of the target and the judge (rule 9).
 
 use forerun_types::Time;
 use std::time::Duration;
@@ -121,6 +121,43 @@ impl Target {
     /// When it may be asked again, if it may not now.
     pub(crate) fn timeout(&self, now: Time) -> Option<Time> {
         (self.capacity > Some(0) && self.not_before > now).then_some(self.not_before)
+    }
+}
+
+/// The agent that judges.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Judge {
+    /// 0 while there is none.
+    capacity: u32,
+    not_before: Time,
+}
+
+impl Judge {
+    pub(crate) fn attach(&mut self, capacity: u32) {
+        *self = Judge {
+            capacity: capacity.max(1),
+            not_before: Time::ZERO,
+        };
+    }
+
+    pub(crate) fn lose(&mut self) {
+        self.capacity = 0;
+    }
+
+    /// Whether it can be waited for. While a rate limit lasts it can not: nothing is held up
+    /// for a judge.
+    pub(crate) fn is_there(&self, now: Time) -> bool {
+        self.capacity > 0 && now >= self.not_before
+    }
+
+    /// Whether it may be asked, while `in_flight` calls are.
+    pub(crate) fn may_ask(&self, now: Time, in_flight: usize) -> bool {
+        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        self.is_there(now) && in_flight < self.capacity
+    }
+
+    pub(crate) fn rate_limited(&mut self, now: Time, retry_after: Duration) {
+        self.not_before = self.not_before.max(now + retry_after);
     }
 }
 

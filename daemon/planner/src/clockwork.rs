@@ -75,7 +75,8 @@ pub(crate) fn turn_reviews(tree: &mut Tree, ledger: &mut Ledger, now: Time, revi
             });
         }
         if let Review::Open { until } = slot.review {
-            if slot.claim.is_some() || until > now {
+            // What the user said last may still have to be compared with the step.
+            if slot.claim.is_some() || slot.user.is_some() || until > now {
                 return;
             }
             slot.review = Review::Over;
@@ -107,7 +108,7 @@ pub(crate) fn postpone(tree: &mut Tree, ledger: &mut Ledger, pause: Duration) {
 /// When a claim or a review window ends by itself, at the earliest.
 pub(crate) fn next_end(tree: &Tree) -> Option<Time> {
     let ends = tree.slots().iter().filter_map(|slot| match slot.review {
-        Review::Open { until } if slot.claim.is_none() => Some(until),
+        Review::Open { until } if slot.claim.is_none() && slot.user.is_none() => Some(until),
         _ => slot.claim,
     });
     ends.min()

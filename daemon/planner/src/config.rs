@@ -1,6 +1,7 @@
 //! What a session's planner is told once, at its start.
 
 use crate::DepthControl;
+use forerun_types::Matcher;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub struct Config {
     pub control: DepthControl,
     /// How the k undecided steps move along the plan.
     pub window: Window,
+    /// Which candidates a verdict means beside those that are equal to it.
+    #[serde(default)]
+    pub matcher: Matcher,
     /// How long a decided step can still be replaced by the user. Zero: no window.
     pub review: Duration,
     /// The plan ends when this many steps are verified, if nothing ended it before.
@@ -49,13 +53,14 @@ pub enum Window {
 }
 
 impl Default for Config {
-    /// The preset `isp`: depth 4, width 1, sliding, no review.
+    /// The preset `isp`: depth 4, width 1, sliding, exact, no review.
     fn default() -> Self {
         Config {
             depth: 4,
             width: 1,
             control: DepthControl::Fixed,
             window: Window::Sliding,
+            matcher: Matcher::Exact,
             review: Duration::ZERO,
             max_steps: 100,
         }

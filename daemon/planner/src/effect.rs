@@ -21,8 +21,25 @@ pub enum Effect {
         /// On which prefix.
         prefix: PrefixId,
     },
+    /// Ask the judge which candidates mean the verdict on their step, and answer with
+    /// [`crate::Input::Judged`] or [`crate::Input::Failed`].
+    Judge {
+        /// A new call.
+        call: CallId,
+        /// Of one or more steps, in their order.
+        pairs: Vec<Pair>,
+    },
+    /// A call of the judge is accounted for; once for each call.
+    JudgeEnded {
+        /// The call.
+        call: CallId,
+        /// How it ended.
+        end: AskEnd,
+        /// Why.
+        reason: &'static str,
+    },
     /// Tell the agent that nobody waits for this call any more. Always followed by its
-    /// [`Effect::CallEnded`].
+    /// [`Effect::CallEnded`], or [`Effect::JudgeEnded`].
     CancelCall {
         /// The call.
         call: CallId,
@@ -100,7 +117,8 @@ pub enum Effect {
         node: NodeId,
         /// Whose verdict it is.
         source: Source,
-        /// The verdict's action. Of a `terminate` that matched by name it is T's, not
+        /// The action that is executed: the verdict's, or that of the candidate that a lossy
+        /// matcher takes for it. Of a `terminate` that matched by name it is the verdict's, not
         /// the one that was proposed with the node.
         action: ActionKey,
     },
@@ -120,6 +138,23 @@ pub enum Effect {
         /// The first step that is not to be verified any more.
         from: StepIndex,
     },
+}
+
+/// A verdict and a candidate of its step that is not equal to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Pair {
+    /// The step.
+    pub step: StepIndex,
+    /// What it was asked on.
+    pub prefix: PrefixId,
+    /// Whose verdict it is.
+    pub source: Source,
+    /// The verdict's action.
+    pub verdict: ActionKey,
+    /// The candidate.
+    pub node: NodeId,
+    /// The candidate's action.
+    pub action: ActionKey,
 }
 
 /// One line of the presented stream (Algorithm 2 of Interactive Speculative Planning, as
@@ -163,7 +198,7 @@ pub enum Presented {
         node: NodeId,
         /// Who gave it.
         source: Source,
-        /// The action.
+        /// The action; of a candidate that a lossy matcher takes for the verdict, its own.
         action: ActionKey,
         /// Whether a candidate had it.
         matched: bool,

@@ -34,6 +34,10 @@ pub enum Input {
         /// Further ones of the approximation agent, best first. Those that are equal to an
         /// earlier one, or beyond the session's width, are not used.
         others: Vec<Candidate>,
+        /// Of the target's answer: the candidates of its step that are near it, for the matcher
+        /// `fuzzy` (see [`forerun_types::Matcher::near`]). They can be told when it arrives:
+        /// none comes after it.
+        near: Vec<ActionKey>,
     },
     /// Somebody who was not asked knows candidates for the step of this prefix: they join those
     /// of the approximation agent, as far as the session's width goes. If that step has a
@@ -43,6 +47,22 @@ pub enum Input {
         prefix: PrefixId,
         /// Best first.
         candidates: Vec<Candidate>,
+    },
+    /// There is an agent that judges, or its capacity is another one. One that comes after a
+    /// verdict is not asked about it any more.
+    JudgeAttached {
+        /// How many calls it takes at once; 0 counts as 1.
+        capacity: u32,
+    },
+    /// There is no agent that judges any more. Its calls in flight have failed by this.
+    JudgeLost,
+    /// The judge answered [`crate::Effect::Judge`].
+    Judged {
+        /// The call.
+        call: CallId,
+        /// The candidates that mean the verdict on their step. The others of the call do not;
+        /// those that it did not name are not looked at.
+        same: Vec<NodeId>,
     },
     /// A call failed; this covers idle and total deadlines, which the server keeps.
     Failed {
@@ -89,11 +109,19 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// The matcher `exact`, the one predicate that accepts, cancels and accounts:
-    /// equal actions; `terminate` matches by name (rule 7).
+    /// The matcher `exact`: equal actions; `terminate` matches by name (rule 7).
     pub fn matches(&self, other: &Candidate) -> bool {
         self.action == other.action
             || (self.kind == ActionKind::Terminate && other.kind == ActionKind::Terminate)
+    }
+
+    /// The action of a step whose verdict means this candidate: it stays as it was executed.
+    /// Of a `terminate`, which is not, the verdict's answer counts.
+    pub(crate) fn meant_by(self, verdict: Candidate) -> Candidate {
+        match verdict.kind {
+            ActionKind::Terminate => verdict,
+            ActionKind::Tool | ActionKind::AskUser => self,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the user may do to a running session, and how it is refused.
 
 use crate::{Candidate, Rehashed};
-use forerun_types::{NodeId, PrefixId, StepIndex};
+use forerun_types::{ActionKey, NodeId, PrefixId, StepIndex};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -33,8 +33,10 @@ pub enum Interrupt {
         seen: Seen,
         /// The user's action.
         candidate: Candidate,
+        /// The candidates of the step that are near it, for the matcher `fuzzy`.
+        near: Vec<ActionKey>,
     },
-    /// u_i is a candidate that is there.
+    /// u_i is a candidate that is there: this one, whatever the matcher takes for it.
     Accept {
         /// The awaited step, or one in review.
         step: StepIndex,

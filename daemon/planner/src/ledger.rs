@@ -4,8 +4,8 @@
 //! was given out and is not open belongs to something that ended. Nothing of what ended
 //! has to be kept to recognise a late answer.
 
-use crate::tree::{Call, Gate, Line, Node, Run, Slot};
-use crate::{Counters, Effect, Presented};
+use crate::tree::{Call, Gate, Likeness, Line, Node, Run, Slot};
+use crate::{Counters, Effect, Pair, Presented};
 use forerun_types::{
     ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role, Source,
     StepIndex,
@@ -21,6 +21,8 @@ pub(crate) struct Ledger {
     next_execution: u64,
     /// Calls in flight.
     calls: BTreeMap<CallId, (Role, StepIndex)>,
+    /// Calls of the judge in flight, and how many candidates wait for each; one at least.
+    judgements: BTreeMap<CallId, usize>,
     /// Executions that run.
     executions: BTreeMap<ExecutionId, StepIndex>,
     pub(crate) counters: Counters,
@@ -52,7 +54,7 @@ impl Ledger {
 
     /// Whether nothing is in flight and nothing runs.
     pub(crate) fn is_settled(&self) -> bool {
-        self.calls.is_empty() && self.executions.is_empty()
+        self.calls.is_empty() && self.judgements.is_empty() && self.executions.is_empty()
     }
 
     pub(crate) fn ask(&mut self, slot: &mut Slot, role: Role) {
@@ -70,6 +72,54 @@ impl Ledger {
         let target = self.in_flight(Role::Target);
         self.counters.peak_calls = self.counters.peak_calls.max(all);
         self.counters.peak_target_calls = self.counters.peak_target_calls.max(target);
+    }
+
+    /// Asks the judge; the call.
+    pub(crate) fn ask_judge(&mut self, pairs: Vec<Pair>) -> CallId {
+        self.next_call += 1;
+        let call = CallId(self.next_call);
+        self.judgements.insert(call, pairs.len());
+        self.emit(Effect::Judge { call, pairs });
+        call
+    }
+
+    /// The calls of the judge in flight.
+    pub(crate) fn judgements(&self) -> &BTreeMap<CallId, usize> {
+        &self.judgements
+    }
+
+    /// Accounts for a call that the judge answered or failed. `false`: it is late or unknown,
+    /// which is counted.
+    pub(crate) fn end_judgement(
+        &mut self,
+        call: CallId,
+        end: AskEnd,
+        reason: &'static str,
+    ) -> bool {
+        let found = self.judgements.remove(&call).is_some();
+        if found {
+            self.emit(Effect::JudgeEnded { call, end, reason });
+        } else {
+            self.count_stray(call.0, self.next_call, |counters| {
+                &mut counters.late_answers
+            });
+        }
+        found
+    }
+
+    /// The matcher says nothing of a candidate any more. A call of the judge that nobody waits
+    /// for then is cancelled.
+    pub(crate) fn forget_likeness(&mut self, node: &mut Node) {
+        let Likeness::Asked(call) = std::mem::take(&mut node.likeness) else {
+            return;
+        };
+        if let Some(waiting) = self.judgements.get_mut(&call) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.emit(Effect::CancelCall { call });
+                self.end_judgement(call, AskEnd::Dropped, "nobody waits for it");
+            }
+        }
     }
 
     /// The call that an agent answered or failed, which is not in flight any more. A late
@@ -191,6 +241,7 @@ impl Ledger {
     }
 
     fn squash(&mut self, mut node: Node, step: StepIndex, reason: &'static str) {
+        self.forget_likeness(&mut node);
         self.end_execution(&mut node, step, ExecutionEnd::Dropped);
         self.emit(Effect::Squash {
             node: node.id,
@@ -237,20 +288,26 @@ impl Ledger {
             self.end_call(slot, role, AskEnd::Dropped, reason);
             *line(slot, role) = Line::default();
         }
-        self.squash_rival(slot, reason);
+        if slot.user.is_none() {
+            let candidates = slot.candidates_mut();
+            candidates.for_each(|node| self.forget_likeness(node));
+        }
+        if slot
+            .rival
+            .as_ref()
+            .is_some_and(|of| of.source != Source::User)
+        {
+            self.squash_rival(slot, reason);
+        }
         slot.prefix = prefix;
         slot.answer = None;
         slot.shown.waiting = false;
     }
 
-    /// Forgets T's answer that stood beside the path.
+    /// Drops the verdict's own node, which stood beside the path.
     pub(crate) fn squash_rival(&mut self, slot: &mut Slot, reason: &'static str) {
         if let Some(node) = slot.rival.take() {
-            self.emit(Effect::Squash {
-                node,
-                step: slot.step,
-                reason,
-            });
+            self.squash(*node, slot.step, reason);
         }
     }
 

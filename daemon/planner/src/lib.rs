@@ -33,7 +33,7 @@ mod window;
 pub use admission::{Admission, StepFacts, StepPhase};
 pub use config::{Config, Window};
 pub use depth::{DepthControl, Experience, Tau, TauError};
-pub use effect::{Effect, EndReason, Presented};
+pub use effect::{Effect, EndReason, Pair, Presented};
 pub use input::{Candidate, Failure, Input, Outcome, Rehashed, RetireResult, Undone};
 pub use interrupt::{Interrupt, Refusal, Seen};
 pub use machine::Planner;

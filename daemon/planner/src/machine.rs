@@ -24,7 +24,8 @@
 //! - *compare* (rule 4): where a verdict is known, the candidate that matches stays with all
 //!   below it, and its siblings are squashed; any other is squashed with all below it, and the verdict's action becomes the
 //!   node, executed at once, speculatively if its step is not decided yet. During a claim T's
-//!   answer only stands beside the path.
+//!   answer only stands beside the path. While it is not known which candidate a verdict means
+//!   ([`comparison`] finds out), all stays as it is, and the step is not decided.
 //! - *present*, then *decide* (rules 5 and 12): the lowest undecided step is decided if it has a
 //!   verdict and every step before it is decided and has an observation that holds.
 //! - *review*: windows open and close one after another.
@@ -56,9 +57,10 @@
 //! Deadlines of agents are the server's; it reports them as failures.
 
 mod backtrack;
+mod comparison;
 mod rules;
 
-use crate::agents::{APPROXIMATION_TRIES, Approximation, TARGET_TRIES, Target};
+use crate::agents::{APPROXIMATION_TRIES, Approximation, Judge, TARGET_TRIES, Target};
 use crate::clockwork::{self, Clock};
 use crate::depth::{Depth, Experience};
 use crate::ledger::Ledger;
@@ -70,8 +72,8 @@ use crate::{
 };
 use backtrack::Backtrack;
 use forerun_types::{
-    ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role, Source,
-    StepIndex, Time,
+    ActionKey, ActionKind, AskEnd, CallId, ExecutionEnd, ExecutionId, NodeId, PrefixId, Role,
+    Source, StepIndex, Time,
 };
 use std::time::Duration;
 
@@ -86,6 +88,7 @@ pub struct Planner {
     ledger: Ledger,
     approximation: Approximation,
     target: Target,
+    judge: Judge,
     head: Head,
     stall: Option<Stall>,
     backtrack: Option<Backtrack>,
@@ -123,6 +126,7 @@ enum Cause {
 const STALE_RERUNS_MAX: u32 = 3;
 
 const MISMATCH: &str = "another answer is the verdict";
+const ALIKE: &str = "a candidate is the same step";
 const CHANGED: &str = "the step before it changed";
 const ANSWERED: &str = "the target answered first";
 const BY_USER: &str = "the user decided";
@@ -146,6 +150,7 @@ impl Planner {
             ledger: Ledger::default(),
             approximation: Approximation::default(),
             target: Target::default(),
+            judge: Judge::default(),
             head: Head {
                 node: None,
                 next: Some(root),
@@ -170,8 +175,12 @@ impl Planner {
                 call,
                 candidate,
                 others,
-            } => self.answered(call, candidate, others),
+                near,
+            } => self.answered(call, candidate, others, &near),
             Input::Offered { prefix, candidates } => self.offered(prefix, candidates),
+            Input::JudgeAttached { capacity } => self.judge.attach(capacity),
+            Input::JudgeLost => self.judge_lost(),
+            Input::Judged { call, same } => self.judged(call, &same),
             Input::Failed { call, failure } => self.failed(call, failure),
             Input::Executed { execution, outcome } => self.executed(execution, outcome),
             Input::Parked { execution } => self.parked(execution),
@@ -195,8 +204,11 @@ impl Planner {
             Interrupt::Claim { step, ttl, .. } => self.claim(step, ttl),
             Interrupt::Unclaim { step } => self.unclaim(step),
             Interrupt::Replace {
-                step, candidate, ..
-            } => self.choose(step, candidate),
+                step,
+                candidate,
+                near,
+                ..
+            } => self.replace(step, candidate, &near),
             Interrupt::Accept { step, node } => self.accept(step, node),
             Interrupt::Suggest { prefixes, .. } => self.suggest(&prefixes),
             Interrupt::Backtrack {
@@ -326,7 +338,7 @@ impl Planner {
                     prefix: slot.prefix,
                     node: slot.node.as_ref().map(|node| node.id),
                     siblings: slot.siblings.iter().map(|node| node.id).collect(),
-                    rival: slot.rival,
+                    rival: slot.rival.as_ref().map(|node| node.id),
                     claimed: slot.claim.is_some(),
                 })
                 .collect(),
@@ -393,7 +405,13 @@ impl Planner {
         }
     }
 
-    fn answered(&mut self, call: CallId, candidate: Candidate, others: Vec<Candidate>) {
+    fn answered(
+        &mut self,
+        call: CallId,
+        candidate: Candidate,
+        others: Vec<Candidate>,
+        near: &[ActionKey],
+    ) {
         let Some((role, step)) = self.ledger.arrived(call) else {
             return;
         };
@@ -414,6 +432,9 @@ impl Planner {
                 if slot.approximation.call.in_flight() {
                     let role = Role::Approximation;
                     self.ledger.end_call(slot, role, AskEnd::Dropped, ANSWERED);
+                }
+                if slot.user.is_none() {
+                    self.liken(position, &candidate, near);
                 }
             }
         }
@@ -452,6 +473,9 @@ impl Planner {
     }
 
     fn failed(&mut self, call: CallId, failure: Failure) {
+        if self.ledger.judgements().contains_key(&call) {
+            return self.judge_failed(call, &failure);
+        }
         let target_calls = self.ledger.in_flight(Role::Target);
         let Some((role, step)) = self.ledger.arrived(call) else {
             return;
@@ -508,7 +532,7 @@ impl Planner {
         let slot = &mut self.tree.slots_mut()[position];
         let decided = slot.decided.is_some();
         let path = slot.node.as_ref().map(|node| node.id);
-        let executing = slot.candidates_mut().find_map(|node| match node.run {
+        let executing = slot.nodes_mut().find_map(|node| match node.run {
             Run::Executing {
                 execution: of,
                 speculative,
@@ -560,7 +584,7 @@ impl Planner {
 
     fn parked(&mut self, execution: ExecutionId) {
         let slots = self.tree.slots_mut().iter_mut();
-        let runs = slots.flat_map(|slot| slot.candidates_mut().map(|node| &mut node.run));
+        let runs = slots.flat_map(|slot| slot.nodes_mut().map(|node| &mut node.run));
         for run in runs {
             if let Run::Executing {
                 execution: of,
@@ -589,13 +613,14 @@ impl Planner {
         }
         for slot in self.tree.slots_mut().iter_mut().skip(position + 1) {
             let step = slot.step;
-            for node in slot.candidates_mut() {
+            for node in slot.nodes_mut() {
                 if node.candidate.kind != ActionKind::Terminate && node.run != Run::Leaf {
                     self.ledger.end_execution(node, step, ExecutionEnd::Dropped);
                     node.run = Run::Proposed;
                 }
             }
         }
+        self.compare_again(position + 1);
     }
 
     fn retired(&mut self, node: NodeId, result: RetireResult) {
@@ -689,29 +714,6 @@ impl Planner {
         }
     }
 
-    fn accept(&mut self, step: StepIndex, node: Option<NodeId>) {
-        let Some(position) = self.tree.position(step) else {
-            return;
-        };
-        let slot = &self.tree.slots()[position];
-        let rival = slot.answer.filter(|_| node.is_some() && node == slot.rival);
-        let named = node.and_then(|id| slot.candidates().find(|of| of.id == id));
-        let candidate = named.or(slot.node.as_ref()).map(|node| node.candidate);
-        let candidate = rival.or(candidate);
-        if let Some(candidate) = candidate {
-            self.choose(step, candidate);
-        }
-    }
-
-    /// Records u_i.
-    fn choose(&mut self, step: StepIndex, candidate: Candidate) {
-        if let Some(position) = self.tree.position(step) {
-            let slot = &mut self.tree.slots_mut()[position];
-            slot.user = Some(candidate);
-            self.ledger.unclaim(slot, BY_USER);
-        }
-    }
-
     /// Rule 6: the prefixes of undecided steps are others now.
     fn suggest(&mut self, prefixes: &Rehashed) {
         if let Some(prefix) = prefixes.head {
@@ -723,7 +725,7 @@ impl Planner {
                 debug_assert!(slot.decided.is_none(), "it joins before undecided steps");
                 self.ledger.change_prefix(slot, prefix, SUGGESTED);
             }
-            for node in slot.candidates_mut() {
+            for node in slot.nodes_mut() {
                 let below = prefixes.below.iter().find(|(id, _)| *id == node.id);
                 if let (Some(result), Some((_, next))) = (node.result.as_mut(), below) {
                     result.next = *next;

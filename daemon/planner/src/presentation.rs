@@ -6,7 +6,7 @@
 //! the order is a_0 t_0 a_1 t_1 …, and nothing beyond the first mismatch is ever shown.
 
 use crate::Presented;
-use crate::tree::{Shown, Slot};
+use crate::tree::{Meaning, Shown, Slot};
 use forerun_types::{NodeId, Source};
 
 /// The next line of the tree, and what is shown of its step once it was said. `None`
@@ -80,12 +80,13 @@ fn answer(slot: &Slot, shown: Shown) -> Option<(Presented, Shown)> {
         Some(source) => (node.id, node.candidate, source, node.source != source),
         None => {
             let answer = slot.answer.filter(|_| slot.claim.is_some())?;
-            let matching = slot
-                .candidates()
-                .find(|of| slot.matching(&answer) == Some(of.id));
+            let meaning = slot.matching(&answer);
+            let mut candidates = slot.candidates().filter(|_| slot.rival.is_none());
+            let matching = candidates.find(|of| meaning == Meaning::Candidate(of.id));
             let matched = matching.is_some_and(|of| of.source == Source::Approximation);
-            let id = slot.rival.or(matching.map(|of| of.id)).unwrap_or(node.id);
-            (id, answer, Source::Target, matched && slot.rival.is_none())
+            let stands = slot.rival.as_deref().or(matching).unwrap_or(node);
+            let action = matching.map_or(answer, |of| of.candidate.meant_by(answer));
+            (stands.id, action, Source::Target, matched)
         }
     };
     if shown.answer == Some((id, source)) {

@@ -58,6 +58,8 @@ pub struct StepView {
 pub struct Counters {
     /// Decided steps whose candidate was T's answer.
     pub matched: u64,
+    /// Those of them whose candidate was not equal to T's answer.
+    pub matched_loosely: u64,
     /// Decided steps whose candidate was not T's answer.
     pub mismatched: u64,
     /// Decided steps that had no candidate when T answered.

@@ -42,8 +42,9 @@ pub(crate) struct Slot {
     pub(crate) node: Option<Node>,
     /// The other candidates, in A's order.
     pub(crate) siblings: Vec<Node>,
-    /// The id of t_i while a claim keeps another node on the path.
-    pub(crate) rival: Option<NodeId>,
+    /// The verdict's own node while another one is on the path: during a claim, or while it is
+    /// executed beside the candidates to be compared with them.
+    pub(crate) rival: Option<Box<Node>>,
     pub(crate) decided: Option<Source>,
     pub(crate) review: Review,
     /// Until when the step is claimed.
@@ -96,6 +97,34 @@ pub(crate) struct Node {
     pub(crate) result: Option<Observed>,
     /// How often in a row it was executed again because it was stale.
     pub(crate) reruns: u32,
+    /// Of a candidate: what a lossy matcher says. It is about the user's word on its step, or
+    /// else about T's.
+    pub(crate) likeness: Likeness,
+}
+
+/// Whether a verdict means a candidate that is not equal to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Likeness {
+    /// It does not; or there is no verdict.
+    #[default]
+    No,
+    /// It does.
+    Yes,
+    /// Not known yet.
+    Open,
+    /// Not known yet: the judge is asked.
+    Asked(CallId),
+}
+
+/// What a verdict means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// This candidate.
+    Candidate(NodeId),
+    /// None of them.
+    None,
+    /// Not known yet.
+    Open,
 }
 
 /// How far a node's execution is.
@@ -204,7 +233,8 @@ impl Tree {
     /// The tools of the candidates on the path that T or the user may still refuse.
     pub(crate) fn guesses(&self) -> impl Iterator<Item = u64> {
         self.slots.iter().filter_map(|slot| {
-            let open = slot.decided.is_none() && slot.verdict().is_none();
+            let open = slot.verdict().is_none() || slot.is_open();
+            let open = open && slot.decided.is_none();
             let node = slot.node.as_ref().filter(|_| open && slot.is_proposal())?;
             Some(node.candidate.tool)
         })
@@ -309,17 +339,43 @@ impl Slot {
         self.node.iter_mut().chain(&mut self.siblings)
     }
 
-    /// The candidate that a verdict means: an equal one, else one that matches in A's order
-    /// (rule 4a).
-    pub(crate) fn matching(&self, verdict: &Candidate) -> Option<NodeId> {
+    /// A candidate, or the rival.
+    pub(crate) fn there(&self, id: NodeId) -> Option<&Node> {
+        let mut nodes = self.candidates().chain(self.rival.as_deref());
+        nodes.find(|node| node.id == id)
+    }
+
+    /// The candidates and the rival.
+    pub(crate) fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        let candidates = self.node.iter_mut().chain(&mut self.siblings);
+        candidates.chain(self.rival.as_deref_mut())
+    }
+
+    /// What a verdict means, the one predicate that accepts, cancels and accounts: an equal
+    /// candidate, else the first in A's order that the matcher takes for it (rule 4a). While
+    /// that is not known of one, those after it are not looked at.
+    pub(crate) fn matching(&self, verdict: &Candidate) -> Meaning {
         let equal = |node: &&Node| node.candidate == *verdict;
-        let lossy = |node: &&Node| node.candidate.matches(verdict);
+        let by_name = |node: &&Node| node.candidate.matches(verdict);
+        let alike = |node: &&Node| node.likeness != Likeness::No;
+        let place = |node: &&Node| self.place(node.id);
         let found = self.candidates().find(equal);
-        let found = found.or_else(|| {
-            let matching = self.candidates().filter(lossy);
-            matching.min_by_key(|node| self.place(node.id))
-        });
-        found.map(|node| node.id)
+        let found = found.or_else(|| self.candidates().filter(by_name).min_by_key(place));
+        if let Some(node) = found {
+            return Meaning::Candidate(node.id);
+        }
+        match self.candidates().filter(alike).min_by_key(place) {
+            None => Meaning::None,
+            Some(node) if node.likeness == Likeness::Yes => Meaning::Candidate(node.id),
+            Some(_) => Meaning::Open,
+        }
+    }
+
+    /// Whether there is a verdict, and it is not known yet what it means. Then the step is not
+    /// decided, and its path stays as it is.
+    pub(crate) fn is_open(&self) -> bool {
+        let verdict = self.verdict();
+        verdict.is_some_and(|(verdict, _)| self.matching(&verdict) == Meaning::Open)
     }
 
     /// The place of a candidate in A's order; those of others come after.
@@ -369,6 +425,7 @@ impl Node {
             open: None,
             result: None,
             reruns: 0,
+            likeness: Likeness::No,
         }
     }
 
@@ -382,6 +439,27 @@ impl Node {
             Run::Leaf => true,
             Run::Executing { gate, .. } => gate == Gate::Awaited,
             Run::Proposed | Run::Executed => false,
+        }
+    }
+
+    /// Whether two nodes on the same snapshot did the same; `None` while that is not known.
+    /// What waits for its verdict, or may reach beyond its snapshot, did nothing that could be
+    /// compared.
+    pub(crate) fn did_as(&self, other: &Node) -> Option<bool> {
+        if !self.is_comparable() || !other.is_comparable() {
+            return Some(false);
+        }
+        let result = |node: &Node| node.result.filter(|_| node.is_executed());
+        let (one, two) = (result(self)?, result(other)?);
+        Some(one.observation == two.observation && one.changes == two.changes)
+    }
+
+    /// Whether it has a result that can be compared, or will have.
+    pub(crate) fn is_comparable(&self) -> bool {
+        match self.run {
+            Run::Leaf => false,
+            Run::Executing { gate, .. } => gate == Gate::Shut,
+            Run::Proposed | Run::Executed => true,
         }
     }
 

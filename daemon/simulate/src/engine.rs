@@ -11,11 +11,11 @@
 //! **Invariant:** the same planner, world and observer do the same again.
 
 use forerun_planner::{
-    Candidate, Effect, Failure, Input, Interrupt, Outcome, Planner, Presented, Refusal,
+    Candidate, Effect, Failure, Input, Interrupt, Outcome, Pair, Planner, Presented, Refusal,
     RetireResult, Undone,
 };
 use forerun_types::{
-    ActionKey, CallId, ExecutionId, NodeId, PrefixId, Role, Source, StepIndex, Time, Usage,
+    ActionKey, CallId, ExecutionId, Matcher, NodeId, PrefixId, Role, Source, StepIndex, Time, Usage,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub struct Simulation<W, O> {
     verified: Vec<(NodeId, PrefixId)>,
     /// The nodes of the executions that run.
     nodes: BTreeMap<ExecutionId, NodeId>,
+    /// The steps of the target's calls that were not answered or cancelled.
+    asked: BTreeMap<CallId, StepIndex>,
     /// What was cancelled or stopped, and has an event in the queue.
     cancelled: BTreeSet<CallId>,
     stopped: BTreeSet<ExecutionId>,
@@ -120,6 +122,16 @@ pub trait World {
         None
     }
 
+    /// Whether an action is near a verdict, for the matcher `fuzzy`.
+    fn is_near(&mut self, _action: &ActionKey, _verdict: &Candidate) -> bool {
+        false
+    }
+
+    /// Which candidates a judge takes for the verdict on their step.
+    fn judge(&mut self, _pairs: &[Pair]) -> (Duration, Result<Vec<NodeId>, Failure>) {
+        (Duration::ZERO, Ok(Vec::new()))
+    }
+
     /// Whether what was cancelled answers nevertheless, at its time.
     fn answers_late(&self) -> bool {
         false
@@ -145,8 +157,9 @@ pub trait Observer {
 impl Observer for () {}
 
 impl<W: World, O: Observer> Simulation<W, O> {
-    /// A session that begins at time zero, with both agents; the target takes as many
-    /// calls at once as the session is deep. `root` is the prefix that the planner begins with.
+    /// A session that begins at time zero, with both agents, and a judge if its matcher is one;
+    /// the target and the judge take as many calls at once as the session is deep. `root` is the
+    /// prefix that the planner begins with.
     pub fn new(planner: Planner, root: PrefixId, world: W, observer: O) -> Simulation<W, O> {
         let capacity = planner.config().depth.max(1);
         let mut simulation = Simulation {
@@ -160,11 +173,15 @@ impl<W: World, O: Observer> Simulation<W, O> {
             root,
             verified: Vec::new(),
             nodes: BTreeMap::new(),
+            asked: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             stopped: BTreeSet::new(),
         };
         for (role, capacity) in [(Role::Approximation, 1), (Role::Target, capacity)] {
             simulation.at(Time::ZERO, Input::AgentAttached { role, capacity });
+        }
+        if let Matcher::Judge { .. } = simulation.planner.config().matcher {
+            simulation.at(Time::ZERO, Input::JudgeAttached { capacity });
         }
         simulation
     }
@@ -242,9 +259,11 @@ impl<W: World, O: Observer> Simulation<W, O> {
     /// is one in which answers come late.
     fn happens(&mut self, event: &Event) -> bool {
         let cancelled = match event {
-            Event::Input(Input::Answered { call, .. } | Input::Failed { call, .. }) => {
-                self.cancelled.remove(call)
-            }
+            Event::Input(
+                Input::Answered { call, .. }
+                | Input::Judged { call, .. }
+                | Input::Failed { call, .. },
+            ) => self.cancelled.remove(call),
             Event::Input(Input::Executed { execution, .. }) => self.stopped.remove(execution),
             _ => false,
         };
@@ -252,7 +271,17 @@ impl<W: World, O: Observer> Simulation<W, O> {
     }
 
     /// Tells the planner something now.
-    pub fn feed(&mut self, input: Input) {
+    pub fn feed(&mut self, mut input: Input) {
+        if let Input::Answered {
+            call,
+            candidate,
+            near,
+            ..
+        } = &mut input
+            && let Some(step) = self.asked.remove(call)
+        {
+            *near = self.near(step, candidate);
+        }
         if let Input::Executed { execution, outcome } = &input
             && let Some(node) = self.nodes.remove(execution)
             && let Outcome::Completed { next, .. } = outcome
@@ -271,13 +300,38 @@ impl<W: World, O: Observer> Simulation<W, O> {
         self.carry_out(&event, &effects);
     }
 
+    /// The candidates of a step that are near a verdict.
+    fn near(&mut self, step: StepIndex, verdict: &Candidate) -> Vec<ActionKey> {
+        if !matches!(self.planner.config().matcher, Matcher::Fuzzy { .. }) {
+            return Vec::new();
+        }
+        let mut views = self.planner.steps().into_iter();
+        let view = views.find(|view| view.step == step);
+        let actions = view.into_iter().flat_map(|view| {
+            let siblings = view.siblings.into_iter().map(|(_, action)| action);
+            view.action.into_iter().chain(siblings)
+        });
+        actions
+            .filter(|action| self.world.is_near(action, verdict))
+            .collect()
+    }
+
     /// What the step after the last verified one is asked on.
     fn head(&self) -> PrefixId {
         self.verified.last().map_or(self.root, |(_, next)| *next)
     }
 
     /// Tells the planner now what the user wants.
-    pub fn interrupt(&mut self, interrupt: Interrupt) {
+    pub fn interrupt(&mut self, mut interrupt: Interrupt) {
+        if let Interrupt::Replace {
+            step,
+            candidate,
+            near,
+            ..
+        } = &mut interrupt
+        {
+            *near = self.near(*step, candidate);
+        }
         match self.planner.interrupt(self.now, interrupt.clone()) {
             Ok(effects) => self.carry_out(&Event::Interrupt(interrupt), &effects),
             Err(refusal) => self.observer.refused(self.now, &interrupt, refusal),
@@ -305,7 +359,17 @@ impl<W: World, O: Observer> Simulation<W, O> {
                 prefix: *prefix,
             }),
             Effect::CancelCall { call } => {
+                self.asked.remove(call);
                 self.cancelled.insert(*call);
+            }
+            Effect::Judge { call, pairs } => {
+                let (after, answer) = self.world.judge(pairs);
+                let call = *call;
+                let input = match answer {
+                    Ok(same) => Input::Judged { call, same },
+                    Err(failure) => Input::Failed { call, failure },
+                };
+                self.at(self.now + after, input);
             }
             Effect::Execute {
                 execution,
@@ -358,7 +422,10 @@ impl<W: World, O: Observer> Simulation<W, O> {
                     self.user_at(self.now + after, interrupt);
                 }
             }
-            Effect::CallEnded { .. } | Effect::ExecutionEnded { .. } | Effect::Decide { .. } => {}
+            Effect::CallEnded { .. }
+            | Effect::JudgeEnded { .. }
+            | Effect::ExecutionEnded { .. }
+            | Effect::Decide { .. } => {}
         }
     }
 
@@ -366,11 +433,15 @@ impl<W: World, O: Observer> Simulation<W, O> {
         let reply = self.world.answer(asked);
         self.observer.asked(self.now, asked, &reply);
         let call = asked.call;
+        if asked.role == Role::Target {
+            self.asked.insert(call, asked.step);
+        }
         let input = match reply.answer {
             Ok(candidate) => Input::Answered {
                 call,
                 candidate,
                 others: Vec::new(),
+                near: Vec::new(),
             },
             Err(failure) => Input::Failed { call, failure },
         };

@@ -212,6 +212,7 @@ impl World for Living<'_> {
             step: *step,
             seen: Seen::Node(*node),
             candidate: self.truth(prefix),
+            near: Vec::new(),
         };
         let after = Duration::from_secs_f64(least + (most - least) * share);
         Some((after, interrupt))

@@ -13,6 +13,7 @@ mod http;
 mod id;
 pub mod json;
 mod limits;
+mod matcher;
 mod observation;
 mod path_rules;
 mod prefix;
@@ -33,6 +34,7 @@ pub use id::{
 };
 pub use json::{CanonicalJson, JsonError};
 pub use limits::Limits;
+pub use matcher::{Matcher, MatcherParseError};
 pub use observation::{LimitName, Observation, ObservationStatus};
 pub use path_rules::{
     DirectoryRules, PathPattern, PathRule, PathRules, RuleEffect, Touch, TouchDenied, extension,

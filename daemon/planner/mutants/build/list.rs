@@ -92,6 +92,243 @@ pub(crate) const MUTANTS: &[Mutant] = &[
             ),
         ],
     ),
+    // Matching.
+    mutant(
+        "exact_is_fuzzy",
+        "takes what the edge calls near for the verdict, whatever the matcher is",
+        &[edit(
+            "machine/comparison.rs",
+            "Matcher::Fuzzy { .. } if near.contains(&candidate.action) => Likeness::Yes,",
+            "Matcher::Fuzzy { .. } if near.contains(&candidate.action) => Likeness::Yes,
+            _ if MUTATED && near.contains(&candidate.action) => Likeness::Yes,",
+        )],
+    ),
+    mutant(
+        "lossy_before_exact",
+        "passes over a candidate that is equal to the verdict for one that the matcher takes for it",
+        &[edit(
+            "tree.rs",
+            "if let Some(node) = found {\n",
+            "let alike_first = self.candidates().any(|node| node.likeness == Likeness::Yes);
+            if let Some(node) = found.filter(|_| !MUTATED || !alike_first) {\n",
+        )],
+    ),
+    mutant(
+        "the_verdict_is_written_down",
+        "writes the verdict's action down, and not the one that was executed",
+        &[edit(
+            "machine/rules.rs",
+            "node.candidate = node.candidate.meant_by(candidate);",
+            "node.candidate = if MUTATED { candidate } else { node.candidate.meant_by(candidate) };",
+        )],
+    ),
+    mutant(
+        "the_first_end_is_written_down",
+        "7: keeps the answer of the candidate when a `terminate` matches by name",
+        &[edit(
+            "input.rs",
+            "ActionKind::Terminate => verdict,",
+            "ActionKind::Terminate if !MUTATED => verdict,
+            ActionKind::Terminate => self,",
+        )],
+    ),
+    mutant(
+        "accepting_is_fuzzy",
+        "takes what the matcher says of T's answer for what it says of an accepted candidate",
+        &[edit(
+            "machine/comparison.rs",
+            "candidates.for_each(|node| self.ledger.forget_likeness(node));
+        }
+    }
+",
+            "candidates.for_each(|node| if !MUTATED { self.ledger.forget_likeness(node) });
+        }
+    }
+",
+        )],
+    ),
+    mutant(
+        "same_before_both_have_run",
+        "effect: takes a candidate for the verdict as soon as it has run itself",
+        &[edit(
+            "machine/comparison.rs",
+            "own.and_then(|own| own.did_as(node))",
+            "own.and_then(|own| own.did_as(node))
+                    .or((MUTATED && node.is_executed()).then_some(true))",
+        )],
+    ),
+    mutant(
+        "only_what_was_seen_is_compared",
+        "effect: takes equal observations for the same, whatever was changed",
+        &[edit(
+            "tree.rs",
+            "&& one.changes == two.changes",
+            "&& (MUTATED || one.changes == two.changes)",
+        )],
+    ),
+    mutant(
+        "only_what_was_changed_is_compared",
+        "effect: takes equal changes for the same, whatever was seen",
+        &[edit(
+            "tree.rs",
+            "Some(one.observation == two.observation && ",
+            "Some((MUTATED || one.observation == two.observation) && ",
+        )],
+    ),
+    mutant(
+        "what_is_parked_is_waited_for",
+        "effect: waits for what waits for its verdict",
+        &[edit(
+            "tree.rs",
+            "Run::Executing { gate, .. } => gate == Gate::Shut,",
+            "Run::Executing { gate, .. } => MUTATED || gate == Gate::Shut,",
+        )],
+    ),
+    mutant(
+        "what_is_parked_is_the_same",
+        "effect: takes what is parked for the verdict if that is parked, too",
+        &[
+            edit(
+                "machine/comparison.rs",
+                "|| !node.is_comparable() {",
+                "|| !MUTATED && !node.is_comparable() {",
+            ),
+            edit(
+                "tree.rs",
+                "if !self.is_comparable() || !other.is_comparable() {\n            return Some(false);",
+                "if !self.is_comparable() || !other.is_comparable() {
+            return Some(MUTATED && !self.is_comparable() && !other.is_comparable());",
+            ),
+        ],
+    ),
+    mutant(
+        "compared_once_and_for_all",
+        "effect: keeps what it found when both would have to run again on another snapshot",
+        &[edit(
+            "machine/comparison.rs",
+            "if self.config.matcher != Matcher::Effect {",
+            "if MUTATED || self.config.matcher != Matcher::Effect {",
+        )],
+    ),
+    mutant(
+        "the_other_execution_is_kept",
+        "effect: does not drop the verdict's own node when a candidate is the same",
+        &[edit(
+            "machine/rules.rs",
+            "self.ledger.squash_rival(slot, ALIKE);",
+            "if !MUTATED { self.ledger.squash_rival(slot, ALIKE); }",
+        )],
+    ),
+    mutant(
+        "compared_with_an_old_verdict",
+        "effect: compares candidates with what an earlier verdict did",
+        &[
+            edit(
+                "machine/rules.rs",
+                "if rival.is_some_and(|rival| !rival.candidate.matches(&candidate)) {",
+                "if !MUTATED && rival.is_some_and(|rival| !rival.candidate.matches(&candidate)) {",
+            ),
+            edit(
+                "machine/comparison.rs",
+                ".filter(|node| node.candidate.matches(&verdict));",
+                ".filter(|node| MUTATED || node.candidate.matches(&verdict));",
+            ),
+        ],
+    ),
+    mutant(
+        "retires_what_is_to_be_replaced",
+        "retires or releases a step while what the user wants in its place is compared with it",
+        &[
+            edit(
+                "machine/rules.rs",
+                "&& slot.user.is_none()\n            && !slot.retiring;",
+                "&& (MUTATED || slot.user.is_none())
+            && !slot.retiring;",
+            ),
+            edit(
+                "clockwork.rs",
+                "if slot.claim.is_some() || slot.user.is_some() || until > now {",
+                "if slot.claim.is_some() || slot.user.is_some() && !MUTATED || until > now {",
+            ),
+        ],
+    ),
+    mutant(
+        "decides_what_is_open",
+        "decides a step while it is not known which candidate its verdict means",
+        &[edit(
+            "machine/rules.rs",
+            "slot.verdict().filter(|_| !slot.is_open())",
+            "slot.verdict().filter(|_| MUTATED || !slot.is_open())",
+        )],
+    ),
+    mutant(
+        "a_judge_that_fails_says_yes",
+        "judge: takes all candidates of a call that failed for the verdict",
+        &[edit(
+            "machine/comparison.rs",
+            "if same.contains(&node.id) {",
+            "if same.contains(&node.id) || MUTATED && end == AskEnd::Failed {",
+        )],
+    ),
+    mutant(
+        "no_judge_says_yes",
+        "judge: takes a candidate for the verdict when there is nobody to judge",
+        &[edit(
+            "machine/comparison.rs",
+            "                Some(false)
+            } else {",
+            "                Some(MUTATED && judged)
+            } else {",
+        )],
+    ),
+    mutant(
+        "a_late_judgement_counts",
+        "judge: does not forget who was asked about when the verdict is another one",
+        &[edit(
+            "machine/comparison.rs",
+            "            self.ledger.forget_likeness(node);
+            node.likeness = likeness(",
+            "            if MUTATED && matches!(node.likeness, Likeness::Asked(_)) { continue; }
+            self.ledger.forget_likeness(node);
+            node.likeness = likeness(",
+        )],
+    ),
+    mutant(
+        "postponed_for_ever",
+        "judge: waits for as many steps as it may judge at once, even if no more can come",
+        &[edit(
+            "machine/comparison.rs",
+            "waiting.len() < steps && others_come",
+            "waiting.len() < steps && (MUTATED || others_come)",
+        )],
+    ),
+    mutant(
+        "judges_more_at_once",
+        "judge: asks about more steps at once than was wanted",
+        &[edit(
+            "machine/comparison.rs",
+            "&waiting[..steps.min(waiting.len())]",
+            "&waiting[..(steps + usize::from(MUTATED)).min(waiting.len())]",
+        )],
+    ),
+    mutant(
+        "more_than_the_judge_takes",
+        "judge: has more calls in flight than it takes",
+        &[edit(
+            "agents.rs",
+            "self.is_there(now) && in_flight < self.capacity",
+            "self.is_there(now) && in_flight < self.capacity + u32::from(MUTATED)",
+        )],
+    ),
+    mutant(
+        "nobody_cancels_a_judgement",
+        "8: leaves a call of the judge in flight that nobody waits for",
+        &[edit(
+            "ledger.rs",
+            "if *waiting == 0 {",
+            "if *waiting == 0 && !MUTATED {",
+        )],
+    ),
     // Rule 5.
     mutant(
         "decides_out_of_order",

@@ -3,12 +3,12 @@
 //! The order in which they are tried, and what each does, is told in words at the top of
 //! the machine.
 
-use super::{ANSWERED, BY_USER, Cause, MISMATCH, Planner, Stall};
+use super::{ALIKE, ANSWERED, BY_USER, Cause, MISMATCH, Planner, Stall};
 use crate::clockwork;
 use crate::presentation::next_line;
-use crate::tree::{Call, Gate, Node, Review, Run, Slot};
+use crate::tree::{Call, Gate, Meaning, Node, Review, Run, Slot};
 use crate::{Candidate, Effect, EndReason, Presented};
-use forerun_types::{ActionKind, AskEnd, PrefixId, Role, Source, StepIndex};
+use forerun_types::{ActionKind, AskEnd, Matcher, NodeId, PrefixId, Role, Source, StepIndex};
 
 impl Planner {
     pub(super) fn advance(&mut self) {
@@ -33,6 +33,7 @@ impl Planner {
         self.turn_stall();
         self.leave_parked();
         self.ask();
+        self.ask_judge();
         self.execute();
         self.release();
         self.present(true);
@@ -42,12 +43,16 @@ impl Planner {
     /// Rule 4, for every step that has a verdict.
     fn compare(&mut self) {
         let mut position = 0;
-        while let Some(slot) = self.tree.slots().get(position) {
+        while position < self.tree.len() {
+            self.find_out(position);
+            let slot = &self.tree.slots()[position];
             match (slot.decided, slot.verdict(), slot.answer) {
                 (Some(_), Some((candidate, Source::User)), _) => {
                     self.decide_again(position, candidate);
                 }
-                (None, Some((candidate, source)), _) => self.adopt(position, candidate, source),
+                (None, Some((candidate, source)), _) => {
+                    self.adopt(position, candidate, source);
+                }
                 (None, None, Some(answer)) => self.stand_beside(position, answer),
                 _ => {}
             }
@@ -56,26 +61,38 @@ impl Planner {
     }
 
     /// The path goes through `candidate`: through the node that matches, or through a new one.
-    fn adopt(&mut self, position: usize, candidate: Candidate, source: Source) {
+    /// `false`: it is not known yet through which, and the path stays as it is.
+    fn adopt(&mut self, position: usize, candidate: Candidate, source: Source) -> bool {
         let slot = &mut self.tree.slots_mut()[position];
         let reason = match source {
             Source::User => BY_USER,
             Source::Target | Source::Approximation => ANSWERED,
         };
-        let answered = slot.answer.is_some_and(|answer| answer.matches(&candidate));
-        let rival = slot.rival.take_if(|_| answered);
         if source == Source::User {
             let role = Role::Target;
             self.ledger.end_call(slot, role, AskEnd::Dropped, reason);
-            self.ledger.squash_rival(slot, reason);
             slot.answer = None;
+        }
+        let rival = slot.rival.as_ref();
+        if rival.is_some_and(|rival| !rival.candidate.matches(&candidate)) {
+            self.ledger.squash_rival(slot, reason);
         }
         if slot.approximation.call.in_flight() {
             let role = Role::Approximation;
             self.ledger.end_call(slot, role, AskEnd::Dropped, reason);
         }
         let path = slot.node.as_ref().map(|node| node.id);
-        let matching = slot.matching(&candidate);
+        let matching = match slot.matching(&candidate) {
+            Meaning::Candidate(node) => Some(node),
+            Meaning::None => None,
+            Meaning::Open => {
+                if self.config.matcher == Matcher::Effect && slot.rival.is_none() {
+                    let id = self.ledger.node_id();
+                    slot.rival = Some(Box::new(Node::new(id, candidate, source)));
+                }
+                return false;
+            }
+        };
         if matching.is_none() || matching != path {
             self.drop_below(position, MISMATCH);
         }
@@ -83,19 +100,17 @@ impl Planner {
         if let Some(kept) = matching {
             slot.put_on_path(kept);
             self.ledger.squash_siblings(slot, MISMATCH);
+            self.ledger.squash_rival(slot, ALIKE);
             if let Some(node) = slot.node.as_mut() {
-                node.candidate = candidate;
+                node.candidate = node.candidate.meant_by(candidate);
             }
-            return;
+            return true;
         }
         self.ledger.squash_candidates(slot, MISMATCH);
-        let made_by = if rival.is_some() {
-            Source::Target
-        } else {
-            source
-        };
-        let id = rival.unwrap_or_else(|| self.ledger.node_id());
-        slot.node = Some(Node::new(id, candidate, made_by));
+        let rival = slot.rival.take().map(|node| *node);
+        let node = rival.unwrap_or_else(|| Node::new(self.ledger.node_id(), candidate, source));
+        slot.node = Some(node);
+        true
     }
 
     /// T answered a claimed step: the answer is shown, and the path stays as it is.
@@ -106,9 +121,13 @@ impl Planner {
                 let id = self.ledger.node_id();
                 slot.node = Some(Node::new(id, answer, Source::Target));
             }
-            Some(_) if slot.matching(&answer).is_none() && slot.rival.is_none() => {
-                slot.rival = Some(self.ledger.node_id());
-            }
+            Some(_) if slot.rival.is_none() => match slot.matching(&answer) {
+                Meaning::Candidate(_) => {}
+                Meaning::None | Meaning::Open => {
+                    let id = self.ledger.node_id();
+                    slot.rival = Some(Box::new(Node::new(id, answer, Source::Target)));
+                }
+            },
             Some(_) => {}
         }
     }
@@ -120,7 +139,9 @@ impl Planner {
             .node
             .as_ref()
             .map(|node| node.id);
-        self.adopt(position, candidate, Source::User);
+        if !self.adopt(position, candidate, Source::User) {
+            return;
+        }
         let slot = &mut self.tree.slots_mut()[position];
         if slot.node.as_ref().map(|node| node.id) != before {
             self.window.restart(end);
@@ -137,13 +158,18 @@ impl Planner {
         let Some(slot) = self.tree.slots_mut().get_mut(position) else {
             return false;
         };
-        let Some((_, source)) = slot.verdict() else {
+        let Some((verdict, source)) = slot.verdict().filter(|_| !slot.is_open()) else {
             return false;
         };
         let counters = &mut self.ledger.counters;
         match (source, slot.is_proposal(), slot.proposals.first()) {
             (Source::User, ..) => {}
-            (_, true, _) => counters.matched += 1,
+            (_, true, _) => {
+                let node = slot.node.as_ref();
+                let equal = node.is_some_and(|node| node.candidate.matches(&verdict));
+                counters.matched += 1;
+                counters.matched_loosely += u64::from(!equal);
+            }
             (_, false, Some(_)) => counters.mismatched += 1,
             (_, false, None) => counters.uncontested += 1,
         }
@@ -384,10 +410,8 @@ impl Planner {
     /// Executes what has a parent that holds.
     fn execute(&mut self) {
         let mut parent = None;
-        let stalled = match self.stall.as_ref().map(|stall| stall.cause) {
-            Some(Cause::Step(node)) => Some(node),
-            Some(Cause::Target(_)) | None => None,
-        };
+        let stalled = self.stalled_node();
+        let beside = self.config.matcher == Matcher::Effect;
         for slot in self.tree.slots_mut() {
             let (step, decided) = (slot.step, slot.decided);
             for node in slot.candidates_mut() {
@@ -402,6 +426,14 @@ impl Planner {
                 if due {
                     self.ledger.execute(node, parent, step, decided);
                 }
+            }
+            if beside
+                && slot.is_open()
+                && let Some(rival) = slot.rival.as_deref_mut()
+                && rival.run == Run::Proposed
+            {
+                // Nobody decided it, even if it is to replace what was.
+                self.ledger.execute(rival, parent, step, None);
             }
             match slot.node.as_ref().filter(|node| node.is_executed()) {
                 None => return,
@@ -437,16 +469,22 @@ impl Planner {
         }
     }
 
+    /// The decided node that can not be executed or recorded at present.
+    pub(super) fn stalled_node(&self) -> Option<NodeId> {
+        match self.stall.as_ref().map(|stall| stall.cause) {
+            Some(Cause::Step(node)) => Some(node),
+            Some(Cause::Target(_)) | None => None,
+        }
+    }
+
     /// The first step, if it is decided and reviewed, and nothing holds it up.
     fn concluded(&mut self) -> Option<&mut Slot> {
-        let stalled = matches!(
-            self.stall.as_ref().map(|stall| stall.cause),
-            Some(Cause::Step(_))
-        );
+        let stalled = self.stalled_node().is_some();
         let slot = self.tree.slots_mut().first_mut()?;
         let over = slot.decided.is_some()
             && slot.review == Review::Over
             && slot.claim.is_none()
+            && slot.user.is_none()
             && !slot.retiring;
         (over && !stalled).then_some(slot)
     }

@@ -6,6 +6,7 @@ mod world;
 
 use crate::sim::*;
 use forerun_planner::{DepthControl, Window};
+use forerun_types::Matcher;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -51,12 +52,16 @@ pub(crate) struct Trouble {
     pub(crate) stales: u64,
     /// How many candidates A gives, equal ones among them.
     candidates: u64,
+    /// In how many cases of a hundred A finds another way of saying what T will say.
+    other_ways: u64,
+    judge_fails: u64,
     /// Executing again may return something else.
     unstable: bool,
     t: u64,
     a: u64,
     e: u64,
     commit: u64,
+    judging: u64,
 }
 
 /// How a session is configured; times in microseconds.
@@ -67,6 +72,9 @@ pub(crate) struct Session {
     pub(crate) barrier: bool,
     pub(crate) review: u64,
     pub(crate) control: DepthControl,
+    pub(crate) matcher: Matcher,
+    /// How many calls the judge takes at once; 0: there is none.
+    pub(crate) judges: u32,
 }
 
 /// Something that somebody does after some time, whatever the state.
@@ -107,19 +115,21 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         percent(),
         (percent(), percent()),
     );
-    let times = (1..9000u64, 1..9000u64, 0..3000u64, 0..500u64);
+    let times = (1..9000u64, 1..9000u64, 0..3000u64, 0..500u64, 0..9000u64);
     let candidates = prop_oneof![Just(1u64), 1..12u64];
-    let agents = (any::<u64>(), 0..=100u64, candidates);
+    let agents = (any::<u64>(), 0..=100u64, candidates, 0..=100u64, percent());
     (agents, rates, any::<bool>(), times).prop_map(
         |(
-            (seed, accuracy, candidates),
+            (seed, accuracy, candidates, other_ways, judge_fails),
             (tf, af, (ne, parked), ef, (co, st)),
             unstable,
-            (t, a, e, commit),
+            (t, a, e, commit, judging),
         )| Trouble {
             seed,
             accuracy,
             candidates,
+            other_ways,
+            judge_fails,
             target_fails: tf,
             approximation_fails: af,
             not_executed: ne,
@@ -132,6 +142,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
             a,
             e,
             commit,
+            judging,
         },
     )
 }
@@ -146,6 +157,7 @@ pub(crate) fn calm(mut trouble: Trouble) -> Trouble {
     trouble.conflicts = 0;
     trouble.stales = 0;
     trouble.unstable = false;
+    trouble.judge_fails = 0;
     trouble
 }
 
@@ -157,14 +169,31 @@ fn session() -> impl Strategy<Value = Session> {
         1 => (1..1000u16).prop_map(|tau| DepthControl::Dynamic(tau.try_into().expect("a tau"))),
     ];
     let review = prop_oneof![Just(0), 0..6000u64];
-    let all = (0..6u32, width, any::<bool>(), review, control);
-    all.prop_map(|(depth, width, barrier, review, control)| Session {
-        depth,
-        width,
-        barrier,
-        review,
-        control,
-    })
+    let matcher = prop_oneof![
+        3 => Just(Matcher::Exact),
+        1 => Just(Matcher::Fuzzy { per_mille: 300 }),
+        2 => Just(Matcher::Effect),
+        1 => Just(Matcher::Judge { steps: 1 }),
+        1 => (0..5u32).prop_map(|steps| Matcher::Judge { steps }),
+    ];
+    let all = (
+        (0..6u32, width, any::<bool>(), review, control),
+        (matcher, 0..5u32),
+    );
+    all.prop_map(
+        |((depth, width, barrier, review, control), (matcher, judges))| Session {
+            depth,
+            width,
+            barrier,
+            review,
+            control,
+            matcher,
+            judges: match matcher {
+                Matcher::Judge { .. } => judges,
+                Matcher::Exact | Matcher::Fuzzy { .. } | Matcher::Effect => 0,
+            },
+        },
+    )
 }
 
 fn pokes() -> impl Strategy<Value = Vec<Poke>> {
@@ -222,7 +251,8 @@ pub(crate) fn begin(session: &Session, trouble: &Trouble) -> Sim {
     config.width = session.width;
     config.control = session.control;
     config.review = Duration::from_micros(session.review);
-    Sim::new(config, world::world(trouble))
+    config.matcher = session.matcher;
+    Sim::new(config, world::world(trouble, session.judges))
 }
 
 /// Does what comes from outside, each when its time has come.

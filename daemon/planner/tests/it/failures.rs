@@ -321,6 +321,7 @@ fn late_answers_and_unknown_ids_are_counted_and_never_used() {
             call,
             candidate,
             others: Vec::new(),
+            near: Vec::new(),
         });
         assert!(hand.last.is_empty());
     }

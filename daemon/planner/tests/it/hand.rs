@@ -133,11 +133,18 @@ impl Hand {
     /// An agent answers.
     #[track_caller]
     pub(crate) fn says(&mut self, role: Role, step: u32, text: &str) {
+        self.says_near(role, step, text, &[]);
+    }
+
+    /// An agent answers something that is near candidates.
+    #[track_caller]
+    pub(crate) fn says_near(&mut self, role: Role, step: u32, text: &str, near: &[&str]) {
         let call = self.call(role, step).expect("it was asked");
         self.input(Input::Answered {
             call,
             candidate: action(text),
             others: Vec::new(),
+            near: near.iter().map(|text| action(text).action).collect(),
         });
     }
 
@@ -150,6 +157,7 @@ impl Hand {
             call,
             candidate: candidates.next().expect("one"),
             others: candidates.collect(),
+            near: Vec::new(),
         });
     }
 
@@ -350,6 +358,7 @@ pub(crate) fn replace_seen(step: u32, seen: Seen, text: &str) -> Interrupt {
         step: StepIndex(step),
         seen,
         candidate: action(text),
+        near: Vec::new(),
     }
 }
 

@@ -29,6 +29,7 @@ fn reaction(effect: &Effect) -> Option<Input> {
             call: *call,
             candidate: action(&format!("tool {step}")),
             others: Vec::new(),
+            near: Vec::new(),
         }),
         Effect::Execute {
             execution,

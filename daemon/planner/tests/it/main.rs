@@ -10,6 +10,7 @@ mod failures;
 mod hand;
 mod interrupts;
 mod length;
+mod matching;
 mod monitor;
 mod presentation;
 mod properties;

@@ -3,11 +3,11 @@
 //! of what the workspace and each snapshot hold ([`state`]).
 
 mod edge;
+mod matching;
+mod presented;
 mod state;
 
-use forerun_planner::{
-    Candidate, Config, Effect, Input, Interrupt, Outcome, Presented, RetireResult,
-};
+use forerun_planner::{Candidate, Config, Effect, Input, Interrupt, Outcome, RetireResult};
 use forerun_types::{
     ActionKey, ActionKind, AskEnd, CallId, Digest, ExecutionEnd, ExecutionId, NodeId, PrefixId,
     Role, Source, Time,
@@ -98,6 +98,9 @@ pub(crate) struct Monitor {
     /// What is needed to hash the prefix below a node anew.
     hashed_from: BTreeMap<NodeId, (Option<NodeId>, u32, ActionKey, Digest)>,
     launched_as: BTreeMap<ExecutionId, (Option<NodeId>, ActionKey)>,
+    /// The step and the action of each node that was executed and is in the tree.
+    launched: BTreeMap<NodeId, (u32, ActionKey)>,
+    likeness: matching::Likeness,
     retiring: Option<(NodeId, u32)>,
     /// What did not retire, and was not executed since.
     outdated: Option<NodeId>,
@@ -152,6 +155,8 @@ impl Monitor {
             generation: 0,
             hashed_from: BTreeMap::new(),
             launched_as: BTreeMap::new(),
+            launched: BTreeMap::new(),
+            likeness: matching::Likeness::default(),
             retiring: None,
             outdated: None,
             stale: (0, 0),
@@ -172,6 +177,7 @@ impl Monitor {
     /// An interrupt that was admitted, before its effects.
     pub(crate) fn interrupted(&mut self, interrupt: &Interrupt) {
         assert!(!self.ended);
+        self.word_came(interrupt);
         match interrupt {
             Interrupt::Replace {
                 step, candidate, ..
@@ -216,6 +222,7 @@ impl Monitor {
                 call,
                 candidate,
                 others,
+                near,
             } => {
                 for candidate in others.iter().chain([candidate]) {
                     self.candidates.insert(candidate.action, *candidate);
@@ -234,6 +241,9 @@ impl Monitor {
                 for candidate in others.iter().chain([candidate]) {
                     self.learn(step, candidate);
                 }
+                if role == Role::Target {
+                    self.verdict_came(step, candidate, near);
+                }
             }
             Input::Offered { prefix, candidates } => {
                 for candidate in candidates {
@@ -246,6 +256,10 @@ impl Monitor {
             Input::Failed { call, .. } if self.calls.remove(call).is_some() => {
                 self.answered.insert(*call);
             }
+            Input::Failed { call, .. } => self.judge_failed(*call),
+            Input::JudgeAttached { capacity } => self.judge_came(*capacity.max(&1)),
+            Input::JudgeLost => self.judge_gone(),
+            Input::Judged { call, same } => self.judged(*call, same),
             Input::AgentAttached {
                 role: Role::Target,
                 capacity,
@@ -260,6 +274,7 @@ impl Monitor {
                     } = outcome
                     {
                         self.states.completed(*execution, node, changes);
+                        self.completed_with(*execution, outcome);
                         self.next_of.insert(node, *next);
                         let (parent, action) = self.launched_as[execution];
                         self.hashed_from
@@ -303,6 +318,7 @@ impl Monitor {
                     assert_eq!(step as usize, self.verified.len());
                     let prefix = self.prefix_below(None);
                     let decided = self.decided.remove(&step).expect("it was decided");
+                    self.launched.remove(node);
                     self.verified.push(Verified {
                         node: retiring,
                         action: decided.action,
@@ -350,17 +366,22 @@ impl Monitor {
         if held || !settled {
             return;
         }
-        assert!(!self.chosen.contains(&lowest), "the user's verdict waits");
+        for step in &self.chosen {
+            let compared = self.is_being_compared(*step, true);
+            assert!(compared || *step > lowest, "the user's verdict waits");
+        }
         let prefix = self.known_prefix_of(lowest);
         let mut answers = self.answers.values();
         let waits =
             answers.any(|of| (of.role, of.step, Some(of.prefix)) == (Role::Target, lowest, prefix));
-        assert!(!waits || self.claims.contains(&lowest), "T's answer waits");
+        let may_wait = self.claims.contains(&lowest) || self.is_being_compared(lowest, false);
+        assert!(!waits || may_wait, "T's answer waits");
     }
 
     /// Whether somebody works: an agent, a sandbox, or who records and undoes.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.calls.is_empty() || !self.executions.is_empty() || self.is_recording()
+        let asked = !self.calls.is_empty() || !self.likeness.judging.is_empty();
+        asked || !self.executions.is_empty() || self.is_recording()
     }
 
     pub(crate) fn is_recording(&self) -> bool {
@@ -436,6 +457,13 @@ impl Monitor {
                     }
                 }
             }
+            Effect::CancelCall { call } if self.cancels_judge(*call) => {}
+            Effect::Judge { call, pairs } => {
+                self.launch(effect);
+                assert!(!self.ended_calls.contains(call) && !self.calls.contains_key(call));
+                self.asks_judge(*call, pairs);
+            }
+            Effect::JudgeEnded { call, end, .. } => self.judge_ended(*call, *end),
             Effect::CancelCall { call } => {
                 assert!(self.calls.remove(call).is_some(), "{call} is not in flight");
                 self.answered.insert(*call);
@@ -458,6 +486,9 @@ impl Monitor {
                         self.used.insert(step.0, answer);
                     }
                 }
+                if *role == Role::Target && *end != AskEnd::Used {
+                    self.verdict_gone(step.0);
+                }
                 assert!(self.ended_calls.insert(*call), "{call} ended twice");
                 self.ends.push((*role, *end));
             }
@@ -474,7 +505,13 @@ impl Monitor {
                 self.launch(effect);
                 assert_ne!(*kind, ActionKind::Terminate);
                 assert!(!self.squashed.contains(node));
-                assert_eq!(*speculative, !self.decided.contains_key(&step.0));
+                match self.decided.get(&step.0) {
+                    // What the user wants in its place is compared with it.
+                    Some(of) if *speculative => {
+                        assert!(of.node != *node && self.chosen.contains(&step.0));
+                    }
+                    of => assert_eq!(*speculative, of.is_none()),
+                }
                 assert!(*kind != ActionKind::AskUser || !speculative);
                 match parent {
                     None => assert_eq!(step.0 as usize, self.verified.len()),
@@ -500,8 +537,9 @@ impl Monitor {
                 self.outdated.take_if(|outdated| outdated == node);
                 self.launched_executions += 1;
                 let beside = self.executions.values().filter(|(_, at)| *at == step.0);
-                let width = self.config.width.clamp(1, 8) as usize;
-                assert!(beside.count() < width, "too many at once for {step}");
+                let most = self.side_by_side();
+                assert!(beside.count() < most, "too many at once for {step}");
+                self.launched.insert(*node, (step.0, *action));
                 self.launched_as.insert(*execution, (*parent, *action));
                 self.executions.insert(*execution, (*node, step.0));
             }
@@ -519,6 +557,7 @@ impl Monitor {
                 assert!(!self.claims.contains(&step), "released while claimed");
                 assert!(self.parked.contains(execution), "it is not parked");
                 assert!(self.released.insert(*execution), "released twice");
+                self.released_of(step, node);
             }
             Effect::StopExecution { execution } => {
                 let of = self.executions.remove(execution).expect("it runs");
@@ -545,6 +584,7 @@ impl Monitor {
             }
             Effect::Squash { node, step, .. } => {
                 assert!(self.squashed.insert(*node), "{node} is squashed twice");
+                self.launched.remove(node);
                 self.nodes.insert(*node);
                 assert!(self.verified.iter().all(|step| step.node != *node));
                 // What was decided on it is undecided.
@@ -574,11 +614,14 @@ impl Monitor {
                 );
                 let chosen = self.chosen.remove(&step.0);
                 assert_eq!(chosen, *source == Source::User, "the user outranks T");
-                if let Some(answer) = self.used.remove(&step.0) {
-                    assert_eq!(answer.action, *action, "T said something else");
-                } else {
-                    assert_eq!(*source, Source::User, "decided without an answer");
-                }
+                let answer = self.used.remove(&step.0).map(|answer| answer.action);
+                let by_target = answer.is_some();
+                assert_eq!(
+                    by_target,
+                    *source == Source::Target,
+                    "decided without an answer"
+                );
+                self.check_meaning(step.0, *node, *source, *action, answer);
                 self.nodes.insert(*node);
                 self.reviews.remove(&step.0);
                 self.decided.insert(
@@ -636,126 +679,9 @@ impl Monitor {
         }
     }
 
-    fn present(&mut self, line: &Presented) {
-        match line {
-            Presented::Proposed {
-                step,
-                node,
-                prefix,
-                siblings,
-                ..
-            } => {
-                assert_eq!(step.0, self.lowest(), "proposed before its turn");
-                assert!(self.all_shown(), "a_i before t_(i-1)");
-                let nodes = [node]
-                    .into_iter()
-                    .chain(siblings.iter().map(|(node, _)| node));
-                let new = nodes.filter(|node| self.proposed.insert(**node)).count();
-                assert!(new > 0, "{node} is shown twice");
-                self.nodes.insert(*node);
-                self.nodes.extend(siblings.iter().map(|(node, _)| *node));
-                assert!(siblings.len() < self.config.width.clamp(1, 8) as usize);
-                let parent = step
-                    .0
-                    .checked_sub(1)
-                    .and_then(|step| self.decided.get(&step));
-                assert_eq!(*prefix, self.prefix_below(parent.map(|of| of.node)));
-            }
-            Presented::Observed { step, node } => {
-                assert!(step.0 <= self.lowest() && !self.squashed.contains(node));
-                assert!(self.next_of.contains_key(node));
-            }
-            Presented::Waiting { step, .. } => {
-                assert_eq!(step.0, self.lowest());
-                assert!(self.all_shown());
-            }
-            Presented::Answer {
-                step,
-                node,
-                source,
-                action,
-                corrects,
-                ..
-            } => {
-                assert_ne!(*corrects, Some(*node));
-                self.nodes.insert(*node);
-                let earlier = self.decided.range(..step.0);
-                assert!(
-                    earlier.clone().all(|(_, of)| of.shown),
-                    "t_i before t_(i-1)"
-                );
-                if let Some(decided) = self.decided.get_mut(&step.0) {
-                    assert_eq!(
-                        (decided.node, decided.source, decided.action),
-                        (*node, *source, *action)
-                    );
-                    assert!(!decided.shown);
-                    decided.shown = true;
-                } else {
-                    assert_eq!(*source, Source::Target);
-                    assert!(self.claims.contains(&step.0), "shown before it was decided");
-                    assert_eq!(step.0, self.lowest());
-                    assert!(self.announced.insert((*node, *source)));
-                }
-            }
-            Presented::ReviewOpened { step, node, until } => {
-                assert!(self.decided[&step.0].shown);
-                assert_eq!(self.decided[&step.0].node, *node);
-                self.reviews.insert(step.0, *until);
-            }
-            Presented::Claimed { step, .. } => {
-                assert!(step.0 <= self.lowest() && step.0 as usize >= self.verified.len());
-                self.claims.insert(step.0);
-            }
-            Presented::Unclaimed { step, .. } => {
-                assert!(self.claims.remove(&step.0), "unclaimed without a claim");
-            }
-            Presented::Stalled { .. } => {
-                self.stalled = true;
-                self.stale.1 = 0;
-            }
-            Presented::Continued { .. } => self.stalled = false,
-            Presented::Paused => self.paused = true,
-            Presented::Resumed => self.paused = false,
-            Presented::Refused { step, .. } => drop(self.chosen.remove(&step.0)),
-            Presented::Backtracked { step, generation } => {
-                let (to, prefix) = self.going_back.take().expect("the user went back");
-                assert_eq!((step.0, *generation), (to, self.generation + 1));
-                assert_eq!(
-                    step.0,
-                    self.lowest(),
-                    "what was decided there is not any more"
-                );
-                assert!(!self.undoing);
-                self.generation = *generation;
-                self.said.retain(|before, _| before <= &step.0);
-                if let Some(text) = self.says.take() {
-                    self.was_said(&text);
-                }
-                self.stale = (0, 0);
-                self.reviews.retain(|review, _| *review < step.0);
-                if let Some(candidate) = self.decides_there.take() {
-                    self.learn(step.0, &candidate);
-                    self.chosen.insert(step.0);
-                }
-                let above = self.decided.values().next_back().map(|of| of.node);
-                self.set_prefix_below(above, prefix);
-            }
-            Presented::Ended { node, steps, .. } => {
-                assert_eq!(*steps as usize, self.verified.len());
-                assert_eq!(*node, self.verified.last().map(|step| step.node));
-                self.ended = true;
-            }
-        }
-    }
-
-    /// A decision made during a claim may have been shown before it was made.
-    fn all_shown(&self) -> bool {
-        self.decided.values().all(|of| of.shown)
-    }
-
     fn check_accounts(&self) {
         assert!(self.calls.is_empty() && self.answered.is_empty());
+        self.check_judge();
         assert!(self.executions.is_empty() && self.completed.is_empty());
         assert!(self.claims.is_empty());
         assert_eq!(self.retiring, None);

@@ -87,6 +87,7 @@ fn schedule(case: &Case, sim: &Sim) -> u64 {
     let session = &case.session;
     (session.depth, session.width, session.barrier).hash(&mut form.hasher);
     (session.review > 0, discriminant(&session.control)).hash(&mut form.hasher);
+    session.matcher.hash(&mut form.hasher);
     for (_, told, _) in &sim.tape {
         match told {
             Ok(input) => form.input(input),
@@ -128,10 +129,16 @@ impl Form {
                 call,
                 candidate,
                 others,
+                near,
             } => {
-                call.0.hash(&mut self.hasher);
+                (call.0, near.len()).hash(&mut self.hasher);
                 self.candidate(candidate);
                 others.iter().for_each(|other| self.candidate(other));
+            }
+            Input::JudgeAttached { capacity } => capacity.hash(&mut self.hasher),
+            Input::Judged { call, same } => {
+                (call.0, same.len()).hash(&mut self.hasher);
+                same.iter().for_each(|node| node.0.hash(&mut self.hasher));
             }
             Input::Offered { prefix, candidates } => {
                 self.name(prefix.0);
@@ -160,7 +167,7 @@ impl Form {
                 (undone.first.0, undone.refused.is_some()).hash(&mut self.hasher);
             }
             Input::Parked { execution } => execution.0.hash(&mut self.hasher),
-            Input::Tick => {}
+            Input::JudgeLost | Input::Tick => {}
         }
     }
 

@@ -1,12 +1,16 @@
 //! A world in virtual time: agents, sandboxes and commits with given latencies and answers,
 //! and a queue that breaks ties as rule 13 says: user, T, A, executions.
 
+pub(crate) mod wording;
+
 use crate::monitor::Monitor;
 use forerun_planner::{
-    Candidate, Config, DepthControl, Effect, Failure, Input, Interrupt, Outcome, Planner,
+    Candidate, Config, DepthControl, Effect, Failure, Input, Interrupt, Outcome, Pair, Planner,
     RetireResult, State, Window,
 };
-use forerun_types::{ActionKey, ActionKind, Digest, ExecutionId, PrefixId, Role, StepIndex, Time};
+use forerun_types::{
+    ActionKey, ActionKind, Digest, ExecutionId, Matcher, NodeId, PrefixId, Role, StepIndex, Time,
+};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -20,6 +24,7 @@ pub(crate) fn config(depth: u32, window: Window, max_steps: u32) -> Config {
         width: 1,
         window,
         control: DepthControl::Fixed,
+        matcher: Matcher::Exact,
         review: Duration::ZERO,
         max_steps,
     }
@@ -38,16 +43,19 @@ pub(crate) fn digest(of: impl Hash) -> Digest {
     Digest(bytes)
 }
 
+/// `x~3` is another way of saying `x`.
 pub(crate) fn action(text: &str) -> Candidate {
+    let (text, way) = wording::parse(text);
     let kind = match text.split(' ').next() {
         Some("terminate") => ActionKind::Terminate,
         Some("ask_user") => ActionKind::AskUser,
         _ => ActionKind::Tool,
     };
+    let what = digest(text);
     Candidate {
-        action: ActionKey(digest(text)),
+        action: wording::key(what, way),
         kind,
-        tool: 0,
+        tool: u64::from_le_bytes(what.0[..8].try_into().expect("eight bytes")),
     }
 }
 
@@ -69,10 +77,10 @@ pub(crate) fn said(prefix: &PrefixId, text: &str) -> PrefixId {
 
 /// A deterministic tool: its outcome depends on the prefix and the action alone.
 pub(crate) fn outcome(prefix: &PrefixId, action: &ActionKey) -> Outcome {
-    let observation = digest((prefix, action));
+    let observation = digest((prefix, wording::seen(action)));
     Outcome::Completed {
         observation,
-        changes: action.0,
+        changes: wording::changed(action).0,
         next: below(prefix, action, &observation),
     }
 }
@@ -94,6 +102,10 @@ pub(crate) struct Running {
 /// When an agent answers, and what: its candidates, best first.
 pub(crate) type Answer = (u64, Result<Vec<Candidate>, Failure>);
 
+/// When the judge answers, and what: the candidates that it takes for the verdict.
+pub(crate) type Judgement = (u64, Result<Vec<NodeId>, Failure>);
+type Judging = dyn Fn(u64, &[Pair]) -> Judgement;
+
 /// What happens to whom after how many microseconds. All pure functions.
 pub(crate) struct World {
     pub(crate) target: Box<dyn Fn(Asked) -> Answer>,
@@ -102,6 +114,10 @@ pub(crate) struct World {
     /// Whether an execution is parked, and has still all to do when it is released.
     pub(crate) parks: Box<dyn Fn(Running) -> bool>,
     pub(crate) retire: Box<dyn Fn(u64) -> (u64, RetireResult)>,
+    /// How many calls the judge takes at once; 0: there is none.
+    pub(crate) judges: u32,
+    /// Which candidates it takes for the verdict.
+    pub(crate) judge: Box<Judging>,
     /// Undoing: how many steps of those that were wanted stay.
     pub(crate) undo: Box<dyn Fn(u64) -> (u64, u32)>,
 }
@@ -159,7 +175,25 @@ impl Sim {
         for (role, capacity) in [(Role::Approximation, 1), (Role::Target, capacity)] {
             sim.at(0, Input::AgentAttached { role, capacity });
         }
+        let capacity = sim.world.judges;
+        if capacity > 0 {
+            sim.at(0, Input::JudgeAttached { capacity });
+        }
         sim
+    }
+
+    /// The candidates of a step that are near an action, as the edge finds them. It says so
+    /// whatever the matcher is.
+    pub(crate) fn near(&self, step: u32, of: &Candidate) -> Vec<ActionKey> {
+        let mut views = self.planner.steps().into_iter();
+        let view = views.find(|view| view.step == StepIndex(step));
+        let actions = view.into_iter().flat_map(|view| {
+            let siblings = view.siblings.into_iter().map(|(_, action)| action);
+            view.action.into_iter().chain(siblings)
+        });
+        actions
+            .filter(|action| wording::is_near(action, &of.action))
+            .collect()
     }
 
     pub(crate) fn at(&mut self, time: u64, input: Input) {
@@ -272,6 +306,16 @@ impl Sim {
         {
             *next = now;
         }
+        if let Input::Answered {
+            call,
+            candidate,
+            near,
+            ..
+        } = &mut input
+            && let Some((Role::Target, step, _)) = self.monitor.calls.get(call)
+        {
+            *near = self.near(*step, candidate);
+        }
         self.monitor.before(&input);
         let effects = self.planner.handle(Time(self.now), input.clone());
         self.tape.push((Time(self.now), Ok(input), effects.clone()));
@@ -333,10 +377,21 @@ impl Sim {
                         call,
                         candidate: candidates.remove(0),
                         others: candidates,
+                        near: Vec::new(),
                     },
                     Err(failure) => Input::Failed { call, failure },
                 };
                 self.push(self.now + after, Event::Input(input), Some(*role));
+            }
+            Effect::Judge { call, pairs } => {
+                let count = self.count(("judge", Some(pairs[0].prefix), None));
+                let (after, answer) = (self.world.judge)(count, pairs);
+                let call = *call;
+                let input = match answer {
+                    Ok(same) => Input::Judged { call, same },
+                    Err(failure) => Input::Failed { call, failure },
+                };
+                self.at(self.now + after, input);
             }
             Effect::Execute {
                 execution,
@@ -392,7 +447,9 @@ impl Sim {
         self.planner = self.replay();
         for ((time, ..), event) in std::mem::take(&mut self.queue) {
             match event {
-                Event::Input(Input::Answered { .. } | Input::Failed { .. }) => {}
+                Event::Input(
+                    Input::Answered { .. } | Input::Failed { .. } | Input::Judged { .. },
+                ) => {}
                 Event::Input(Input::Executed { .. }) => self.push(time + away, event, None),
                 Event::Input(_) | Event::User(_) => self.push(time, event, None),
             }
@@ -400,6 +457,10 @@ impl Sim {
         for role in [Role::Approximation, Role::Target] {
             self.feed(Input::AgentLost { role });
             self.at(self.now + away, Input::AgentAttached { role, capacity });
+        }
+        if self.world.judges > 0 {
+            self.feed(Input::JudgeLost);
+            self.at(self.now + away, Input::JudgeAttached { capacity });
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::world::{failure, verdict};
 use super::{Poke, What};
+use crate::sim::wording::{WAYS, reworded};
 use crate::sim::*;
 use forerun_planner::{Candidate, Input, Interrupt, Outcome, RetireResult, Seen, State, StepView};
 use forerun_types::{CallId, ExecutionId, NodeId, Role, StepIndex};
@@ -20,11 +21,17 @@ fn seen(view: Option<&StepView>, choice: u64) -> Seen {
 /// What a user may come up with.
 fn idea(sim: &Sim, seed: u64, view: Option<&StepView>, choice: u64) -> Candidate {
     let there = view.and_then(|view| view.action);
-    match (view, choice % 4) {
+    let way = (choice >> 4) % (2 * WAYS);
+    let idea = match (view, choice % 4) {
         (Some(view), 0) => verdict(seed, &view.prefix),
         (_, 1) if there.is_some() => sim.monitor.candidates[&there.expect("just checked")],
         (_, 2) => action(&format!("ask_user {choice}")),
         _ => action(&format!("tool {choice}")),
+    };
+    if way < WAYS {
+        reworded(idea, way)
+    } else {
+        idea
     }
 }
 
@@ -54,10 +61,12 @@ pub(super) fn poke(sim: &mut Sim, seed: u64, poke: &Poke) {
         What::Unclaim => sim.interrupt(Interrupt::Unclaim { step }),
         What::Replace => {
             let candidate = idea(sim, seed, view, choice >> 8);
+            let near = sim.near(step.0, &candidate);
             sim.interrupt(Interrupt::Replace {
                 step,
                 seen,
                 candidate,
+                near,
             });
         }
         What::Accept => {
@@ -86,6 +95,11 @@ pub(super) fn poke(sim: &mut Sim, seed: u64, poke: &Poke) {
         What::Retry => sim.interrupt(Interrupt::Retry),
         What::Pause => sim.interrupt(Interrupt::Pause),
         What::Resume => sim.interrupt(Interrupt::Resume),
+        What::Lose if sim.world.judges > 0 && (choice >> 1).is_multiple_of(2) => {
+            sim.feed(Input::JudgeLost);
+            let capacity = (choice % 7) as u32;
+            sim.at(now + choice % 20_000, Input::JudgeAttached { capacity });
+        }
         What::Lose => {
             sim.feed(Input::AgentLost { role });
             let capacity = (choice % 7) as u32;
@@ -146,6 +160,10 @@ fn stray(sim: &mut Sim, choice: u64) {
         node: NodeId(u64::MAX),
         result: RetireResult::Done,
     });
+    sim.feed(Input::Judged {
+        call: CallId(0),
+        same: vec![NodeId(choice % 20)],
+    });
     sim.feed(Input::Tick);
-    assert_eq!(sim.planner.counters().unknown, unknown + 3);
+    assert_eq!(sim.planner.counters().unknown, unknown + 4);
 }

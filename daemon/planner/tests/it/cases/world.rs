@@ -2,9 +2,10 @@
 //! others.
 
 use super::Trouble;
+use crate::sim::wording::{self, reworded};
 use crate::sim::*;
-use forerun_planner::{Candidate, Failure, Outcome, RetireResult};
-use forerun_types::PrefixId;
+use forerun_planner::{Candidate, Failure, Outcome, Pair, RetireResult};
+use forerun_types::{NodeId, PrefixId};
 use std::time::Duration;
 
 /// Failures come to an end, so that a session that is helped does too.
@@ -20,11 +21,11 @@ pub(crate) fn verdict(seed: u64, prefix: &PrefixId) -> Candidate {
     }
 }
 
-/// A: T's answer, or a mistake, which may be an end or a question too.
+/// A: T's answer, maybe in another way, or a mistake, which may be an end or a question too.
 fn proposal(trouble: &Trouble, prefix: &PrefixId) -> Candidate {
     let seed = trouble.seed;
     if draw(seed, ("accuracy", prefix)) % 100 < trouble.accuracy {
-        return verdict(seed, prefix);
+        return trouble.said(verdict(seed, prefix), 0, prefix);
     }
     let mistake = draw(seed, ("mistake", prefix));
     match mistake % 5 {
@@ -47,9 +48,9 @@ pub(super) fn failure(draw: u64) -> Failure {
 }
 
 /// The world of a case.
-pub(super) fn world(trouble: &Trouble) -> World {
+pub(super) fn world(trouble: &Trouble, judges: u32) -> World {
     let (target, approximation) = (trouble.clone(), trouble.clone());
-    let parking = trouble.clone();
+    let (parking, judging) = (trouble.clone(), trouble.clone());
     let (executing, recording, undoing) = (trouble.clone(), trouble.clone(), trouble.clone());
     World {
         target: Box::new(move |asked| target.target(asked)),
@@ -60,6 +61,8 @@ pub(super) fn world(trouble: &Trouble) -> World {
             parking.happens("parks", count, parking.parked, &prefix)
         }),
         retire: Box::new(move |count| recording.retire(count)),
+        judges,
+        judge: Box::new(move |count, pairs| judging.judge(count, pairs)),
         undo: Box::new(move |count| {
             let stays = undoing.happens("stays", count, undoing.conflicts, &root());
             (
@@ -81,6 +84,31 @@ impl Trouble {
         draw(self.seed, ("time", what, count, prefix)) % (longest + 1)
     }
 
+    /// What T will say, as A says it at this place.
+    fn said(&self, verdict: Candidate, place: u64, prefix: &PrefixId) -> Candidate {
+        let way = draw(self.seed, ("way", place, prefix));
+        if way % 100 < self.other_ways {
+            reworded(verdict, way / 100)
+        } else {
+            verdict
+        }
+    }
+
+    fn judge(&self, count: u64, pairs: &[Pair]) -> Judgement {
+        let prefix = &pairs[0].prefix;
+        let after = self.takes("j", count, self.judging, prefix);
+        if self.happens("j fails", count, self.judge_fails, prefix) {
+            return (after, Err(failure(draw(self.seed, ("j failure", prefix)))));
+        }
+        let same = pairs
+            .iter()
+            .filter(|pair| wording::is_judged_same(self.seed, &pair.action, &pair.verdict));
+        // And something that it was not asked.
+        let more = (count % 3 == 1).then_some(NodeId(pairs[0].node.0 + 1));
+        let more = more.filter(|node| pairs.iter().all(|pair| pair.node != *node));
+        (after, Ok(same.map(|pair| pair.node).chain(more).collect()))
+    }
+
     fn target(&self, Asked { count, prefix }: Asked) -> Answer {
         let after = self.takes("t", count, self.t, &prefix);
         if self.happens("t fails", count, self.target_fails, &prefix) {
@@ -96,7 +124,7 @@ impl Trouble {
         }
         let others = (1..self.candidates).map(|place| {
             if draw(self.seed, ("place", place, &prefix)).is_multiple_of(3) {
-                verdict(self.seed, &prefix)
+                self.said(verdict(self.seed, &prefix), place, &prefix)
             } else {
                 let other = draw(self.seed, ("other", &prefix)) % 1000 + place % 4;
                 action(&format!("tool {other}"))
@@ -126,11 +154,11 @@ impl Trouble {
         } else {
             (0, 0)
         };
-        let observation = digest((&prefix, action, version));
+        let observation = digest((&prefix, wording::seen(&action), version));
         let next = below(&prefix, &action, &observation);
         let outcome = Outcome::Completed {
             observation,
-            changes: digest((action, changes)),
+            changes: digest((wording::changed(&action), changes)),
             next,
         };
         (after, outcome)

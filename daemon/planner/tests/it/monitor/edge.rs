@@ -2,9 +2,9 @@
 //! how far steps were undone.
 
 use super::Monitor;
-use crate::sim::{below, said};
+use crate::sim::{below, said, wording};
 use forerun_planner::{Rehashed, Undone};
-use forerun_types::{ActionKey, Digest, ExecutionId, NodeId, PrefixId, StepIndex};
+use forerun_types::{ActionKey, Digest, ExecutionId, Matcher, NodeId, PrefixId, StepIndex};
 use std::collections::BTreeMap;
 
 impl Monitor {
@@ -98,7 +98,13 @@ impl Monitor {
         observation: &Digest,
     ) -> PrefixId {
         let said_there = self.said.get(&(step + 1)).into_iter().flatten();
-        said_there.fold(below(prefix, action, observation), |prefix, text| {
+        // `effect` keeps the workspace, and not the words: with it agents look at what was done,
+        // and not at how it was said, so that it can be seen that the workspace is kept.
+        let done = match self.config.matcher {
+            Matcher::Effect => wording::what(action),
+            Matcher::Exact | Matcher::Fuzzy { .. } | Matcher::Judge { .. } => *action,
+        };
+        said_there.fold(below(prefix, &done, observation), |prefix, text| {
             said(&prefix, text)
         })
     }
