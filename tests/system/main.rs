@@ -14,6 +14,7 @@ mod interrupts;
 mod isolation;
 mod kill;
 mod logs;
+mod matching;
 mod mcp;
 mod models;
 mod policies;

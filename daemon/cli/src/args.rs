@@ -5,7 +5,7 @@ use forerun_planner::Tau;
 use forerun_sdk::DepthControl;
 use forerun_simulate::paper::FIGURES;
 use forerun_simulate::preset::Preset;
-use forerun_types::{ApprovalId, NodeId, Role, SessionId};
+use forerun_types::{ApprovalId, Matcher, NodeId, Role, SessionId};
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -237,6 +237,10 @@ pub(crate) struct RunArgs {
     /// How many of the fast agent's candidates for a step run side by side, 1 to 8
     #[arg(long, value_name = "K")]
     pub(crate) width: Option<u32>,
+    /// Which guesses a verdict means beside those that are equal to it: exact, effect (what they
+    /// return and change is the same), or fuzzy(0.3) (reading with texts that differ little)
+    #[arg(long, value_name = "HOW", default_value = "exact")]
+    pub(crate) matcher: Matcher,
     /// How the undecided steps move along the plan
     #[arg(long, value_enum)]
     pub(crate) window: Option<WindowArg>,

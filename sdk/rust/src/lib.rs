@@ -72,6 +72,6 @@ pub use forerun_proto::conversions::{ConversionError, Seen};
 pub use forerun_types::{
     ActOutcome, Acted, Action, AllowFor, ApprovalEnd, ApprovalId, ChangeKind, CommitId, Digest,
     EffectEnd, Entry, Event, EventKind, FileDiff, Hit, IdParseError, JsonError, LeftAlone, Limits,
-    NodeId, Observation, ObservationStatus, PathChange, Predictor, PrefixId, Role, SessionId,
-    Sibling, Source, StepIndex, Time, ToolDescription, Touch, Undone, Usage, View,
+    Matcher, NodeId, Observation, ObservationStatus, PathChange, Predictor, PrefixId, Role,
+    SessionId, Sibling, Source, StepIndex, Time, ToolDescription, Touch, Undone, Usage, View,
 };

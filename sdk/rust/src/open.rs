@@ -6,7 +6,7 @@ use crate::info::{CommitMode, DepthControl, Window};
 use crate::offer::Offer;
 use crate::session::{Session, Tokens};
 use forerun_proto::v1;
-use forerun_types::Limits;
+use forerun_types::{Limits, Matcher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,6 +61,14 @@ impl SessionBuilder {
         let (wire, tau) = control.to_wire();
         self.request.depth_control = wire.into();
         self.request.tau = tau;
+        self
+    }
+
+    /// Which candidates a verdict means beside those that are equal to it; exact if it is not
+    /// said.
+    #[must_use]
+    pub fn matcher(mut self, matcher: Matcher) -> SessionBuilder {
+        self.request.matcher = matcher.to_string();
         self
     }
 

@@ -18,7 +18,7 @@ use forerun_sdk::model::ModelOptions;
 use forerun_sdk::{
     CommitMode, DepthControl, Finish, Forerun, Session, SessionInfo, SessionState, Window,
 };
-use forerun_types::{EventKind, FileDiff, Role, Usage, View};
+use forerun_types::{EventKind, FileDiff, Matcher, Role, Usage, View};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -40,6 +40,7 @@ struct Plan {
     policy: Option<String>,
     depth: Option<u32>,
     depth_control: DepthControl,
+    matcher: Matcher,
     width: Option<u32>,
     window: Window,
     commit: CommitMode,
@@ -135,6 +136,7 @@ fn plan(output: Output, args: RunArgs) -> Result<Plan, Failure> {
         policy: args.policy,
         depth: pair.depth,
         depth_control: args.depth_control,
+        matcher: args.matcher,
         width: args.width,
         window: window(args.window),
         commit: commit(args.commit.unwrap_or(CommitArg::Step)),
@@ -177,6 +179,7 @@ async fn run_example(
         policy: args.policy,
         depth: args.depth,
         depth_control: args.depth_control,
+        matcher: args.matcher,
         width: args.width,
         window: window(args.window),
         commit: commit(args.commit.unwrap_or(CommitArg::Session)),
@@ -230,6 +233,7 @@ async fn execute(
         .window(plan.window)
         .predict(plan.approximation.as_deref() == Some(HISTORY))
         .depth_control(plan.depth_control)
+        .matcher(plan.matcher)
         .review(plan.review)
         .commit(plan.commit);
     if let Some(policy) = &plan.policy {

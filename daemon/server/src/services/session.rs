@@ -17,7 +17,7 @@ use forerun_proto::v1::session_service_interrupt_request::Interrupt as Wire;
 use forerun_proto::v1::session_service_interrupt_request::backtrack::Anew as WireAnew;
 use forerun_proto::v1::session_service_server::SessionService;
 use forerun_proto::v1::session_service_verify_response::Broken;
-use forerun_types::{AllowFor, ApprovalId, Event, SessionId, StepIndex};
+use forerun_types::{AllowFor, ApprovalId, Event, Matcher, SessionId, StepIndex};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -352,6 +352,7 @@ impl Sessions {
             ));
         }
         let control = depth_control(request.depth_control(), request.tau)?;
+        let matcher = matcher(&request.matcher)?;
         let policy = Some(request.policy).filter(|name| !name.is_empty());
         Ok(NewSession {
             workspace,
@@ -378,6 +379,7 @@ impl Sessions {
                 limits: conversions::limits_over(&settings.limits, request.limits),
                 predict: request.predict,
                 control,
+                matcher,
             },
             registrations: request.registrations,
         })
@@ -431,6 +433,21 @@ fn depth_control(control: v1::DepthControl, tau: u32) -> Result<DepthControl, Co
         (_, 1..) => refused("is for DEPTH_CONTROL_DYNAMIC only".to_owned()),
         (v1::DepthControl::Auto, 0) => Ok(DepthControl::Auto),
         (v1::DepthControl::Fixed | v1::DepthControl::Unspecified, 0) => Ok(DepthControl::Fixed),
+    }
+}
+
+/// A matcher, from the wire.
+fn matcher(text: &str) -> Result<Matcher, ConversionError> {
+    let refused = |problem: String| ConversionError::new("matcher", problem);
+    match text {
+        "" => Ok(Matcher::Exact),
+        text => match text.parse() {
+            Ok(Matcher::Judge { .. }) => Err(refused(
+                "no agent can attach to judge yet; exact, fuzzy and effect need none".to_owned(),
+            )),
+            Ok(matcher) => Ok(matcher),
+            Err(error) => Err(refused(error.to_string())),
+        },
     }
 }
 

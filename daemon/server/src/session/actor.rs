@@ -31,8 +31,9 @@ use forerun_policy::{Enforcement, PolicySet};
 use forerun_sandbox::Sandboxes;
 use forerun_snapshot::Workspace;
 use forerun_types::{
-    ASK_USER, Action, AllowFor, ApprovalEnd, CallId, EventKind, ExecutionId, Limits, NodeId,
-    Observation, ObservationStatus, PrefixId, Role, SnapshotId, Source, StepIndex, Time,
+    ASK_USER, Action, ActionKey, AllowFor, ApprovalEnd, CallId, EventKind, ExecutionId, Limits,
+    Matcher, NodeId, Observation, ObservationStatus, PrefixId, Role, SnapshotId, Source, StepIndex,
+    Time,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -79,6 +80,7 @@ pub(crate) struct SessionSettings {
     pub(crate) limits: Limits,
     pub(crate) predict: bool,
     pub(crate) control: DepthControl,
+    pub(crate) matcher: Matcher,
 }
 
 /// A session's task and its state.
@@ -197,6 +199,7 @@ pub(crate) fn spawn(
         review: Duration::from_millis(settings.review_ms),
         max_steps: settings.max_steps,
         control: settings.control,
+        matcher: settings.matcher,
     };
     let actor = Actor {
         planner: Planner::experienced(config, prefixes.root(), context.experience.1.clone()),
@@ -511,6 +514,10 @@ impl Actor {
                 match actions {
                     Ok((action, others)) => {
                         let prefix = prefix.filter(|_| role == Role::Approximation);
+                        let near = match role {
+                            Role::Target => self.near(step, &action),
+                            Role::Approximation => Vec::new(),
+                        };
                         let candidate = self.candidate(&action);
                         let candidates = others.iter().map(|other| self.candidate(other));
                         let candidates = candidates.collect();
@@ -526,6 +533,7 @@ impl Actor {
                             call,
                             candidate,
                             others: candidates,
+                            near,
                         });
                         if let Some(prefix) = prefix {
                             self.foresee_beside(step, prefix);
@@ -545,6 +553,18 @@ impl Actor {
                 }
             }
         }
+    }
+
+    /// The candidates of a step that are near a verdict, if the session's matcher knows such:
+    /// of tools that change nothing.
+    fn near(&self, step: StepIndex, verdict: &Action) -> Vec<ActionKey> {
+        let toolbox = self.context.sandboxes.toolbox();
+        let harmless = |tool: &str| {
+            let tool = toolbox.get(tool);
+            tool.is_some_and(|tool| tool.annotations.read_only)
+        };
+        let matcher = self.planner.config().matcher;
+        matcher.near(verdict, self.tree.actions_at(step), harmless)
     }
 
     /// Remembers the action and says what the planner has to know of it.
@@ -599,11 +619,11 @@ impl Actor {
             UserInterrupt::Unclaim { step } => Interrupt::Unclaim { step: *step },
             UserInterrupt::Replace { step, seen, action } => {
                 self.check_user_action(action)?;
-                let candidate = self.candidate(action);
                 Interrupt::Replace {
                     step: *step,
                     seen: *seen,
-                    candidate,
+                    near: self.near(*step, action),
+                    candidate: self.candidate(action),
                 }
             }
             UserInterrupt::Accept { step, node } => Interrupt::Accept {

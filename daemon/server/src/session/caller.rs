@@ -531,6 +531,8 @@ impl Actor {
             call,
             candidate,
             others: Vec::new(),
+            // What a caller does is done as it says.
+            near: Vec::new(),
         });
         self.decide();
         true

@@ -36,6 +36,8 @@ impl Actor {
                 }
             }
             Effect::CancelCall { call } => self.agents.cancel(call),
+            // Nobody attaches as judge yet, and sessions can not have that matcher.
+            Effect::Judge { .. } | Effect::JudgeEnded { .. } => {}
             Effect::CallEnded {
                 call,
                 role,

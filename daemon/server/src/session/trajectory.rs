@@ -172,6 +172,13 @@ impl Tree {
         nodes.find(|node| Some(node.step) == step)
     }
 
+    /// The actions of the nodes of a step.
+    pub(crate) fn actions_at(&self, step: StepIndex) -> impl Iterator<Item = &Action> {
+        let nodes = self.nodes.values();
+        let of_step = nodes.filter(move |node| node.step == step);
+        of_step.map(|node| &node.action)
+    }
+
     /// Whether any unverified node but `id` has been executed, so that a snapshot hangs on
     /// the head.
     pub(crate) fn has_snapshots_beside(&self, id: NodeId) -> bool {

@@ -185,6 +185,7 @@ class Forerun:
         depth: int | None = None,
         depth_control: DepthControl | None = None,
         tau: float | None = None,
+        matcher: str | None = None,
         width: int | None = None,
         predict: bool = False,
         window: Window | None = None,
@@ -201,7 +202,9 @@ class Forerun:
         it is open; `forerun.tool` says more about them than their signatures do.
         `depth`: how many steps may be undecided at once, 0 is without speculation;
         `depth_control`: how the depth is found up to that, and `tau`, from 0.001 to 0.999, what
-        a second that `DYNAMIC` saves is worth beside one that agents work in vain; `width`: how many candidates for a step run side by side; `predict`: whether the next action is
+        a second that `DYNAMIC` saves is worth beside one that agents work in vain; `matcher`:
+        which candidates a verdict means beside its equals, `exact`, `fuzzy(0.3)` or `effect`;
+        `width`: how many candidates for a step run side by side; `predict`: whether the next action is
         predicted from what was done in this workspace before, and executed ahead where that
         pays; `review`: seconds for which a verdict
         can be replaced; `seed` and `clock_ns`: two sessions with the same are a fair pair.
@@ -216,6 +219,7 @@ class Forerun:
             "depth": depth,
             "depth_control": None if depth_control is None else _CONTROLS[depth_control],
             "tau": None if tau is None else round(tau * 1_000),
+            "matcher": matcher,
             "width": width,
             "predict": predict,
             "window": None if window is None else _WINDOWS[window],

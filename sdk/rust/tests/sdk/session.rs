@@ -23,6 +23,7 @@ async fn a_session_is_opened_as_it_was_described() {
         .policy("workspace-write")
         .depth(0)
         .depth_control(DepthControl::Dynamic { tau: 700 })
+        .matcher("fuzzy(0.3)".parse().expect("a matcher"))
         .width(3)
         .window(Window::Barrier)
         .review(Duration::from_millis(250))
@@ -61,6 +62,7 @@ async fn a_session_is_opened_as_it_was_described() {
         predict: true,
         depth_control: v1::DepthControl::Dynamic.into(),
         tau: 700,
+        matcher: "fuzzy(0.3)".to_owned(),
     };
     assert_eq!(request, &expected);
 }
