@@ -204,9 +204,9 @@ class Forerun:
         `depth_control`: how the depth is found up to that, and `tau`, from 0.001 to 0.999, what
         a second that `DYNAMIC` saves is worth beside one that agents work in vain; `matcher`:
         which candidates a verdict means beside its equals, `exact`, `fuzzy(0.3)` or `effect`;
-        `width`: how many candidates for a step run side by side; `predict`: whether the next action is
-        predicted from what was done in this workspace before, and executed ahead where that
-        pays; `review`: seconds for which a verdict
+        `width`: how many candidates for a step run side by side; `predict`: whether the next
+        action is predicted from what was done in this workspace before, and executed ahead
+        where that pays; `review`: seconds for which a verdict
         can be replaced; `seed` and `clock_ns`: two sessions with the same are a fair pair.
         What is not said is the daemon's default. Raises `ForerunError`.
         """
