@@ -244,7 +244,11 @@ async fn what_is_allowed_always_is_shown_first_and_asked_in_no_later_session() {
     session.stop().await.expect("stops");
     presented(&session).await;
 
-    // It is the user's: without the permit, the question is back.
+    // It is the user's: what is wrong in it is told, and changes nothing;
+    fs::write(&file, format!("{written} permit")).expect("writes");
+    let wrong = home.fail(65, &["policy", "reload"]);
+    assert!(wrong.contains("asking.always.cedar"), "{wrong}");
+    // without the permit, the question is back.
     fs::remove_file(&file).expect("removes");
     home.succeed(&["policy", "reload"]);
     let session = again(&home, &[call_out("three", "three.txt")]).await;

@@ -156,8 +156,8 @@ impl Policies {
         Ok(ready.chain(sources.listed()).collect())
     }
 
-    /// Reads the user's sets and the system's layer anew, and holds the sets against these
-    /// tools.
+    /// Reads the user's sets, what is always allowed and the system's layer anew, and holds the
+    /// sets against these tools.
     ///
     /// # Errors
     /// If any of them can not be used; then nothing has changed.
@@ -170,6 +170,12 @@ impl Policies {
                 None,
                 toolbox,
             )?;
+        }
+        // Also beside the sets that are built in; beside one that is gone it is nobody's.
+        for name in new.always.keys() {
+            if let Ok(definition) = new.find(name) {
+                self.load(&definition, &new, None, toolbox)?;
+            }
         }
         let listed = new.listed().collect();
         *locked(&self.sources) = Arc::new(new);
