@@ -202,15 +202,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ],
     ),
     mutant(
-        "compared_once_and_for_all",
-        "effect: keeps what it found when both would have to run again on another snapshot",
-        &[edit(
-            "machine/comparison.rs",
-            "if self.config.matcher != Matcher::Effect {",
-            "if MUTATED || self.config.matcher != Matcher::Effect {",
-        )],
-    ),
-    mutant(
         "the_other_execution_is_kept",
         "effect: does not drop the verdict's own node when a candidate is the same",
         &[edit(

@@ -30,8 +30,14 @@ use forerun_types::{ActionKey, ActionKind, AskEnd, CallId, Matcher, NodeId, Role
 /// A word of T or the user is recorded.
 impl Planner {
     pub(super) fn replace(&mut self, step: StepIndex, candidate: Candidate, near: &[ActionKey]) {
-        if let Some(position) = self.tree.position(step) {
-            self.choose(position, candidate);
+        let Some(position) = self.tree.position(step) else {
+            return;
+        };
+        let slot = &self.tree.slots()[position];
+        let before = slot.user.or(slot.answer).map(|before| before.action);
+        self.choose(position, candidate);
+        // Of what T said as well the same is known, and the same is being found out.
+        if before != Some(candidate.action) {
             self.liken(position, &candidate, near);
         }
     }

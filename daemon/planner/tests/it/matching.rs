@@ -465,23 +465,28 @@ fn what_was_the_same_is_compared_again_on_another_snapshot() {
     hand.says(A, 0, "x");
     hand.runs_with(0, "seen", "changes");
     hand.speculates(1, "y");
+    hand.speculates(2, "z");
     hand.says(T, 0, "x");
+    hand.says(T, 2, "z~1");
+    let own = execution(&hand, "z~1").expect("it runs beside z");
+    let outcome = completed(&hand, 2, "z~1");
+    executes(&mut hand, own, outcome);
+    assert_eq!(hand.squashed(), [2], "it is the same");
     hand.committed(RetireResult::Stale {
         reason: "src/lib.rs was changed by somebody".to_owned(),
     });
-    let again = execution(&hand, "x").expect("it runs again");
-    hand.says(T, 1, "y~1");
-    let own = execution(&hand, "y~1");
-    assert!(own.is_none(), "its parent has no snapshot that holds");
-    let _ = again;
     hand.runs_with(0, "seen", "other changes");
-    let (own, candidate) = (execution(&hand, "y~1"), execution(&hand, "y"));
+    assert!(execution(&hand, "z~1").is_none(), "step 1 runs first");
+    hand.says(T, 1, "y");
+    hand.runs(1);
+    let (own, candidate) = (execution(&hand, "z~1"), execution(&hand, "z"));
     let (own, candidate) = own.zip(candidate).expect("both run on the new snapshot");
-    let outcome = completed(&hand, 1, "y");
+    let outcome = completed(&hand, 2, "z");
     executes(&mut hand, candidate, outcome);
-    let outcome = completed(&hand, 1, "y~1");
+    assert!(decided(&hand, 2, &[]).is_none());
+    let outcome = completed(&hand, 2, "z~2");
     executes(&mut hand, own, outcome);
-    assert_eq!(decided(&hand, 1, &["y", "y~1"]), Some("y"));
+    assert_eq!(decided(&hand, 2, &["z", "z~1"]), Some("z~1"));
 }
 
 /// As [`ahead`], with a judge.
@@ -635,6 +640,14 @@ fn a_call_of_the_judge_that_nobody_waits_for_is_cancelled() {
         cancelled(&hand) && asked(&hand).is_some(),
         "about the user's"
     );
+
+    let mut hand = open();
+    hand.user(replace(0, "x~1"));
+    assert!(
+        !cancelled(&hand) && asked(&hand).is_none(),
+        "it is the same"
+    );
+    assert!(decided(&hand, 0, &[]).is_none());
 }
 
 #[test]

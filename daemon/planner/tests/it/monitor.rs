@@ -81,8 +81,8 @@ pub(crate) struct Monitor {
     squashed: BTreeSet<NodeId>,
     decided: BTreeMap<u32, Decided>,
     proposed: BTreeSet<NodeId>,
-    /// Answers that were shown during a claim.
-    announced: BTreeSet<(NodeId, Source)>,
+    /// The answer of a step that was shown last during a claim.
+    announced: BTreeMap<u32, (NodeId, Source)>,
     pub(crate) verified: Vec<Verified>,
     /// Steps that were verified, and taken back.
     pub(crate) undone: Vec<Verified>,
@@ -144,7 +144,7 @@ impl Monitor {
             squashed: BTreeSet::new(),
             decided: BTreeMap::new(),
             proposed: BTreeSet::new(),
-            announced: BTreeSet::new(),
+            announced: BTreeMap::new(),
             verified: Vec::new(),
             undone: Vec::new(),
             going_back: None,
@@ -336,6 +336,7 @@ impl Monitor {
     /// What the planner wants, at a time. While it waits for nobody's word, there is nothing
     /// that it could do and does not.
     pub(crate) fn after(&mut self, now: Time, effects: &[Effect]) {
+        self.likeness.just_squashed.clear();
         for effect in effects {
             assert!(!self.ended, "an effect after the end: {effect:?}");
             self.effect(now, effect);
@@ -585,6 +586,7 @@ impl Monitor {
             Effect::Squash { node, step, .. } => {
                 assert!(self.squashed.insert(*node), "{node} is squashed twice");
                 self.launched.remove(node);
+                self.likeness.just_squashed.insert(*node);
                 self.nodes.insert(*node);
                 assert!(self.verified.iter().all(|step| step.node != *node));
                 // What was decided on it is undecided.
@@ -630,7 +632,7 @@ impl Monitor {
                         node: *node,
                         action: *action,
                         source: *source,
-                        shown: self.announced.contains(&(*node, *source)),
+                        shown: self.announced.get(&step.0) == Some(&(*node, *source)),
                     },
                 );
             }

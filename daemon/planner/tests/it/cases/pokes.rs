@@ -45,6 +45,13 @@ pub(super) fn poke(sim: &mut Sim, seed: u64, poke: &Poke) {
     } else {
         step
     });
+    // What is awaited is what people mean most often.
+    let awaited = sim.monitor.lowest();
+    let is_awaited = poke.choice.is_multiple_of(3);
+    let step = match poke.what {
+        What::Claim | What::Replace | What::Accept if is_awaited => StepIndex(awaited),
+        _ => step,
+    };
     let view = views.iter().find(|view| view.step == step);
     let choice = poke.choice >> 8;
     let seen = seen(view, choice);

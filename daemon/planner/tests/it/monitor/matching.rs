@@ -25,8 +25,11 @@ pub(super) struct Likeness {
     judged: BTreeSet<(u32, ActionKey, NodeId)>,
     /// What executing an action did last at a step.
     did: BTreeMap<(u32, ActionKey), Did>,
-    /// What was there when T answered, and means its answer.
-    meant: BTreeMap<u32, BTreeSet<NodeId>>,
+    /// What was there when T answered, and is equal to its answer, or else near it.
+    equal: BTreeMap<u32, NodeId>,
+    near_there: BTreeMap<u32, BTreeSet<NodeId>>,
+    /// What was squashed since the planner was told something.
+    pub(super) just_squashed: BTreeSet<NodeId>,
     /// What the user said of a step, until that takes effect.
     words: BTreeMap<u32, Word>,
     /// What was let reach beyond its snapshot.
@@ -69,17 +72,20 @@ impl Monitor {
     pub(super) fn verdict_came(&mut self, step: u32, verdict: &Candidate, near: &[ActionKey]) {
         self.learn_near(step, verdict.action, near);
         let is_fuzzy = matches!(self.config.matcher, Matcher::Fuzzy { .. });
-        let meaning = |means: &dyn Fn(&ActionKey) -> bool| -> BTreeSet<NodeId> {
-            let there = self.there(step).filter(|(_, action)| means(action));
-            there.map(|(node, _)| node).collect()
-        };
-        let equal = meaning(&|action| *action == verdict.action);
-        let meant = if equal.is_empty() && is_fuzzy {
-            meaning(&|action| near.contains(action))
+        let mut there = self.there(step);
+        let equal = there.find(|(_, action)| *action == verdict.action);
+        let equal = equal.map(|(node, _)| node);
+        drop(there);
+        let near = self
+            .there(step)
+            .filter(|(_, action)| is_fuzzy && near.contains(action));
+        let near = near.map(|(node, _)| node).collect();
+        self.verdict_gone(step);
+        if let Some(equal) = equal {
+            self.likeness.equal.insert(step, equal);
         } else {
-            equal
-        };
-        self.likeness.meant.insert(step, meant);
+            self.likeness.near_there.insert(step, near);
+        }
     }
 
     fn learn_near(&mut self, step: u32, verdict: ActionKey, near: &[ActionKey]) {
@@ -89,7 +95,8 @@ impl Monitor {
 
     /// T's answer is not waited for any more.
     pub(super) fn verdict_gone(&mut self, step: u32) {
-        self.likeness.meant.remove(&step);
+        self.likeness.equal.remove(&step);
+        self.likeness.near_there.remove(&step);
     }
 
     pub(super) fn word_came(&mut self, interrupt: &Interrupt) {
@@ -102,11 +109,20 @@ impl Monitor {
             } => {
                 self.learn_near(step.0, candidate.action, near);
                 self.user_said(step.0, candidate.action);
+                self.judged_in_vain(step.0, Some(candidate.action));
             }
             Interrupt::Accept { step, node } => {
+                self.judged_in_vain(step.0, None);
                 self.likeness.words.insert(step.0, Word::Accepted(*node));
             }
             _ => {}
+        }
+    }
+
+    /// What is asked of the judge about another verdict on the step does not count any more.
+    fn judged_in_vain(&mut self, step: u32, verdict: Option<ActionKey>) {
+        for pairs in self.likeness.judging.values_mut() {
+            pairs.retain(|pair| pair.step.0 != step || Some(pair.verdict) == verdict);
         }
     }
 
@@ -142,11 +158,17 @@ impl Monitor {
         action: ActionKey,
         answer: Option<ActionKey>,
     ) {
-        let meant = self.likeness.meant.remove(&step).unwrap_or_default();
+        let equal = self.likeness.equal.remove(&step);
+        let near = self.likeness.near_there.remove(&step).unwrap_or_default();
         let verdict = match source {
             Source::User => match self.likeness.words.remove(&step) {
                 Some(Word::Accepted(accepted)) => {
-                    let same = |of| of == node || self.squashed.contains(&of);
+                    // It may be gone since the user spoke in a pause, and its action not.
+                    let gone = |of: &NodeId| {
+                        let just = &self.likeness.just_squashed;
+                        self.squashed.contains(of) && !just.contains(of)
+                    };
+                    let same = |of: NodeId| of == node || gone(&of);
                     assert!(accepted.is_none_or(same), "it is not the accepted one");
                     return;
                 }
@@ -156,8 +178,10 @@ impl Monitor {
             Source::Target | Source::Approximation => {
                 let verdict = answer.expect("T decides by an answer");
                 let is_near = self.likeness.near.contains(&(step, verdict, action));
-                let meant = meant.is_empty() || meant.contains(&node) || is_near;
-                assert!(meant, "a candidate that is meant was passed over");
+                let passed = !near.is_empty() && !near.contains(&node) && !is_near;
+                assert!(!passed, "a candidate that is near was passed over");
+                let is_equal = |of| of == node;
+                assert!(equal.is_none_or(is_equal), "an equal one was passed over");
                 verdict
             }
         };
@@ -191,6 +215,9 @@ impl Monitor {
 
     /// Whether a step may be undecided although there is a verdict.
     pub(super) fn is_being_compared(&self, step: u32, by_user: bool) -> bool {
+        if let Some(Word::Accepted(_)) = self.likeness.words.get(&step) {
+            return false;
+        }
         match self.config.matcher {
             Matcher::Exact | Matcher::Fuzzy { .. } => false,
             Matcher::Effect => {

@@ -64,7 +64,8 @@ impl Monitor {
                     assert_eq!(*source, Source::Target);
                     assert!(self.claims.contains(&step.0), "shown before it was decided");
                     assert_eq!(step.0, self.lowest());
-                    assert!(self.announced.insert((*node, *source)));
+                    let before = self.announced.insert(step.0, (*node, *source));
+                    assert_ne!(before, Some((*node, *source)), "said twice in a row");
                 }
             }
             Presented::ReviewOpened { step, node, until } => {
