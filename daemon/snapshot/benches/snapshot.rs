@@ -5,9 +5,10 @@
 
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use criterion::{SamplingMode, measurement::WallTime};
-use forerun_snapshot::{Branch, Inode, OpenOptions, Snapshot, Workspace};
+use forerun_snapshot::{Branch, Inode, NodeKind, OpenOptions, Snapshot, Workspace};
 use std::fs;
 use std::hint::black_box;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ const FILES: usize = 100_000;
 const CHANGED: [usize; 2] = [1_000, 100_000];
 /// Files that are changed before they are stashed.
 const STASHED: usize = 10;
+/// Small files that are read, in 100 directories at depth 4.
+const READ: usize = 10_000;
 /// A small file.
 const FILE_BYTES: usize = 4_096;
 
@@ -293,6 +296,87 @@ fn look_up(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a tool does that walks through everything and reads it: lists each directory, and
+/// opens and reads each file by its path.
+fn read_everything(branch: &mut Branch, dir: &str, buf: &mut [u8]) -> usize {
+    let node = match dir {
+        "" => Inode::ROOT,
+        dir => {
+            let located = branch.lookup_path(Inode::ROOT, dir).expect("is there");
+            located.node.expect("was listed").0
+        }
+    };
+    let mut total = 0;
+    for entry in branch.list(node).expect("lists") {
+        let path = match dir {
+            "" => entry.name,
+            dir => format!("{dir}/{}", entry.name),
+        };
+        if entry.kind == NodeKind::Directory {
+            total += read_everything(branch, &path, buf);
+            continue;
+        }
+        let located = branch.lookup_path(Inode::ROOT, &path).expect("is there");
+        let (file, _) = located.node.expect("was listed");
+        branch.hold(file);
+        branch.open(file).expect("opens");
+        let mut offset = 0;
+        loop {
+            match branch.read(file, offset, buf).expect("reads") {
+                0 => break,
+                count => offset += count as u64,
+            }
+        }
+        branch.release(file);
+        total += offset as usize;
+    }
+    total
+}
+
+/// The same without a branch.
+fn read_everything_plainly(dir: &Path, buf: &mut Vec<u8>) -> usize {
+    let mut total = 0;
+    for entry in fs::read_dir(dir).expect("lists") {
+        let entry = entry.expect("an entry");
+        if entry.file_type().expect("a type").is_dir() {
+            total += read_everything_plainly(&entry.path(), buf);
+            continue;
+        }
+        buf.clear();
+        let mut file = fs::File::open(entry.path()).expect("opens");
+        total += file.read_to_end(buf).expect("reads");
+    }
+    total
+}
+
+fn small_files(criterion: &mut Criterion) {
+    let scratch = Scratch::new();
+    let text = "fn number() {}\n".repeat(60);
+    for n in 0..READ {
+        let path = scratch.path().join(format!("a/b/c{}/d/f{n}", n % 100));
+        fs::create_dir_all(path.parent().expect("has one")).expect("creates");
+        fs::write(path, &text).expect("writes");
+    }
+    let snapshot = scratch.open().snapshot();
+    let mut group = criterion.benchmark_group(format!("read {READ} small files"));
+    group.sample_size(20).sampling_mode(SamplingMode::Flat);
+    group.bench_function("std::fs", |b| {
+        let mut buf = Vec::new();
+        b.iter(|| {
+            let total = read_everything_plainly(scratch.path(), &mut buf);
+            assert_eq!(total, READ * text.len());
+        });
+    });
+    group.bench_function("of the base", |b| {
+        let mut buf = vec![0; 64 << 10];
+        b.iter(|| {
+            let total = read_everything(&mut snapshot.branch(), "", &mut buf);
+            assert_eq!(total, READ * text.len());
+        });
+    });
+    group.finish();
+}
+
 fn large_file(criterion: &mut Criterion) {
     let scratch = Scratch::new();
     let file = fs::File::create(scratch.path().join("disk")).expect("creates");
@@ -317,5 +401,13 @@ fn open(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(all, branch_and_drop, look_up, large_file, open, references);
+criterion_group!(
+    all,
+    branch_and_drop,
+    look_up,
+    small_files,
+    large_file,
+    open,
+    references
+);
 criterion_main!(all);

@@ -40,6 +40,12 @@
 //! one run beside the code of these figures (89d8e0b), a drop took 0.8–1.0 × as long as there, a
 //! freeze 0.9 ×, and `branch()` 0.15–0.19 µs.
 //!
+//! Beside other work, in the dev profile, a branch took 20 µs a file to list everything and
+//! read 10,000 files of 900 bytes at depth 4. Each is opened by its whole path from the root.
+//! Relative to a directory that is held open, a loop of the system calls alone took 0.3–0.9 µs
+//! less a file with `openat2` and 0.6–1.3 µs less with `openat` (depths 1 to 8): about 5 %, and
+//! what somebody moves out of the workspace would stay in reach. So it is not done.
+//!
 //! Instead of `branch()`, of 100,000 files while other work ran: `cp -a` 5.5 s,
 //! `cp --reflink` (xfs) 5.7 s, `git worktree add` 6.2 s, mounting an overlay in a user
 //! namespace 8–12 ms, `git stash` of 10 changed files 2.3 s.

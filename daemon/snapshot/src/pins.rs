@@ -29,8 +29,8 @@ use crate::seen::SeenMap;
 use crate::version::{ObjectKind, Timestamp, Version};
 use crate::workspace::Inner;
 use forerun_types::{Digest, Hasher};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,14 +117,9 @@ impl Pins {
     }
 
     pub(crate) fn attributes(&mut self, node: Inode, version: Version) {
-        match self.attributes.get(&node) {
-            Some(first) if shows_the_same(first, &version) => {}
-            Some(_) => self.tear(node, None),
-            None if self.is_full() => {}
-            None => {
-                self.count += 1;
-                self.attributes.insert(node, version);
-            }
+        let holds = shows_the_same;
+        if !first(&mut self.count, &mut self.attributes, node, version, holds) {
+            self.tear(node, None);
         }
     }
 
@@ -136,7 +131,6 @@ impl Pins {
     }
 
     pub(crate) fn chunk(&mut self, file: Inode, version: Version, index: u64, bytes: &[u8]) {
-        let is_full = self.is_full();
         let racy = is_racy(&version);
         let digest = Digest::of(bytes);
         let chunks = self.chunks.entry(file).or_insert_with(|| Chunks {
@@ -145,39 +139,23 @@ impl Pins {
             digests: BTreeMap::new(),
         });
         chunks.racy |= racy || chunks.version != version;
-        match chunks.digests.get(&index) {
-            Some(first) if *first == digest => {}
-            Some(_) => self.tear(file, None),
-            None if is_full => {}
-            None => {
-                self.count += 1;
-                chunks.digests.insert(index, digest);
-            }
+        let digests = &mut chunks.digests;
+        if !first(&mut self.count, digests, index, digest, Digest::eq) {
+            self.tear(file, None);
         }
     }
 
     pub(crate) fn target(&mut self, link: Inode, target: &str) {
         let digest = Digest::of(target);
-        match self.targets.get(&link) {
-            Some(first) if *first == digest => {}
-            Some(_) => self.tear(link, None),
-            None if self.is_full() => {}
-            None => {
-                self.count += 1;
-                self.targets.insert(link, digest);
-            }
+        if !first(&mut self.count, &mut self.targets, link, digest, Digest::eq) {
+            self.tear(link, None);
         }
     }
 
     pub(crate) fn listing(&mut self, directory: Inode, digest: Digest) {
-        match self.listings.get(&directory) {
-            Some(first) if *first == digest => {}
-            Some(_) => self.tear(directory, None),
-            None if self.is_full() => {}
-            None => {
-                self.count += 1;
-                self.listings.insert(directory, digest);
-            }
+        let listings = &mut self.listings;
+        if !first(&mut self.count, listings, directory, digest, Digest::eq) {
+            self.tear(directory, None);
         }
     }
 
@@ -202,6 +180,26 @@ impl Pins {
     pub(crate) fn tear(&mut self, node: Inode, name: Option<&str>) {
         self.torn.get_or_insert((node, name.map(Arc::from)));
     }
+}
+
+/// Pins an answer, if there is none yet and room for it; whether it is the same as the one
+/// that is pinned, if there is one.
+fn first<K: Ord, V>(
+    count: &mut usize,
+    pinned: &mut BTreeMap<K, V>,
+    of: K,
+    answer: V,
+    is_same: impl FnOnce(&V, &V) -> bool,
+) -> bool {
+    match pinned.entry(of) {
+        Entry::Occupied(first) => return is_same(first.get(), &answer),
+        Entry::Vacant(free) if *count < PINS_MAX => {
+            free.insert(answer);
+            *count += 1;
+        }
+        Entry::Vacant(_) => {}
+    }
+    true
 }
 
 /// Everything that a branch has seen, with what it takes to ask again.
@@ -241,7 +239,7 @@ impl Reads {
             reads: self,
             inner,
             is_whole: self.parent_verified.load(Ordering::Acquire),
-            versions: RefCell::default(),
+            versions: HashMap::new(),
             stale: Vec::new(),
         };
         check.torn();
@@ -465,7 +463,7 @@ struct Check<'a> {
     /// Whether the base holds what the origin holds.
     is_whole: bool,
     /// Versions that this check has looked at already.
-    versions: RefCell<HashMap<Inode, Version>>,
+    versions: HashMap<Inode, Version>,
     /// What was found to differ.
     stale: Vec<Stale>,
 }
@@ -500,7 +498,7 @@ impl<'a> Check<'a> {
                 if let (Some((_, node)), Some(version)) = (answer, found)
                     && self.is_at(*node, *dir, name)
                 {
-                    self.versions.borrow_mut().insert(*node, version);
+                    self.versions.insert(*node, version);
                 }
                 let found = found.map(|version| version.kind);
                 if found != expected {
@@ -642,11 +640,8 @@ impl<'a> Check<'a> {
     }
 
     fn version(&self, node: Inode) -> Option<Version> {
-        if let Some(version) = self.versions.borrow().get(&node) {
-            return Some(*version);
-        }
-        let stat = self.inner.stat(node).ok()?;
-        Some(Version::of(&stat))
+        let seen = self.versions.get(&node).copied();
+        seen.or_else(|| Some(Version::of(&self.inner.stat(node).ok()?)))
     }
 
     /// Whether a name is the one under which an entry is looked at.

@@ -5,12 +5,13 @@
 //! at the path, or returns to it; nothing here unlinks anything.
 
 use super::error::CommitError;
-use super::intent::{Operation, Recorded};
+use super::intent::{Operation, Recorded, RemovedDirectory};
+use super::slots::AGAIN;
 use super::storage::{Lease, Location, Observed, Place, Storage};
 use super::validate::conflict;
 use crate::version::{ObjectKind, Version};
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::io;
 
 /// How often two parties may take turns at one path before we give in.
@@ -23,9 +24,6 @@ pub(super) struct Work<'a> {
     /// Whether a file was displaced that somebody may have open for writing, because no
     /// lease on it was to be had.
     unleased: Cell<bool>,
-    /// Directories that were removed and made again, for the next attempt: by path, as
-    /// they are now.
-    made_again: RefCell<HashMap<String, Version>>,
 }
 
 impl<'a> Work<'a> {
@@ -34,7 +32,6 @@ impl<'a> Work<'a> {
             storage,
             slots,
             unleased: Cell::new(false),
-            made_again: RefCell::default(),
         }
     }
 }
@@ -70,14 +67,12 @@ impl Work<'_> {
                 self.move_away(via.as_ref().unwrap_or(from), &to, &self.slot(slot), pre)
             }
             Operation::Rmdir { path, pre } => {
-                let mut expected = pre.recorded.clone();
-                if let Some(version) = self.made_again.borrow().get(path) {
-                    expected.version = *version;
+                let at = Location::workspace(path);
+                if !self.is_removable(&at, &pre.recorded).map_err(failed)? {
+                    let found = self.storage.observe(&at).map_err(failed)?;
+                    return Err(differs(path, &pre.recorded, found.as_ref()));
                 }
-                self.expect(path, &expected)?;
-                self.storage
-                    .remove_directory(&Location::workspace(path))
-                    .map_err(failed)
+                self.storage.remove_directory(&at).map_err(failed)
             }
             Operation::Place {
                 slot,
@@ -142,19 +137,7 @@ impl Work<'_> {
                 }
                 Ok(())
             }
-            Operation::Rmdir { path, pre } => {
-                let owner = Some((pre.uid, pre.gid));
-                let at = Location::workspace(path);
-                let mode = pre.recorded.version.mode;
-                let made = self.storage.make_directory(&at, mode, owner);
-                if made.is_ok()
-                    && let Some(version) = self.observe(&at)?
-                {
-                    let mut made_again = self.made_again.borrow_mut();
-                    made_again.insert(path.clone(), version);
-                }
-                lenient(made)
-            }
+            Operation::Rmdir { path, pre } => self.make_again(&Location::workspace(path), pre),
             Operation::Place {
                 slot,
                 path,
@@ -183,6 +166,55 @@ impl Work<'_> {
                 }
             }
         }
+    }
+
+    /// Makes a directory again that was removed. It is another inode, and the commit may be
+    /// tried once more, by a recovery if need be: so it is noted in the slots before it comes
+    /// to its place. Where there is no room for that, it is made all the same.
+    fn make_again(&self, at: &Location, pre: &RemovedDirectory) -> io::Result<()> {
+        let make = |at: &Location| {
+            let owner = Some((pre.uid, pre.gid));
+            let mode = pre.recorded.version.mode;
+            self.storage.make_directory(at, mode, owner)?;
+            if let Err(error) = self.note_again(at) {
+                tracing::warn!(%error, path = at.path, "failed to note a directory as ours");
+            }
+            Ok(())
+        };
+        let fresh = self.slot(AGAIN);
+        let placed = super::slots::make(self.storage, &self.slots)
+            .and_then(|()| make(&fresh))
+            .and_then(|()| self.storage.rename(&fresh, at));
+        if placed.is_ok() {
+            return Ok(());
+        }
+        if let Ok(Some(unplaced)) = self.observe(&fresh) {
+            let _ = self.storage.remove_directory(&fresh);
+            let _ = self.storage.remove_directory(&self.note_of(&unplaced));
+        }
+        // Who may not write to a directory can make it, and not move it.
+        lenient(make(at))
+    }
+
+    fn note_again(&self, at: &Location) -> io::Result<()> {
+        match self.observe(at)? {
+            Some(made) => self.storage.make_own_directory(&self.note_of(&made)),
+            None => Ok(()),
+        }
+    }
+
+    fn note_of(&self, made_again: &Version) -> Location {
+        self.slot(&format!("{AGAIN}-{:x}", made_again.ino))
+    }
+
+    /// Whether a directory is the recorded one, or was made again by us in its place.
+    pub(super) fn is_removable(&self, at: &Location, recorded: &Recorded) -> io::Result<bool> {
+        let Some(found) = self.observe(at)? else {
+            return Ok(false);
+        };
+        Ok(found.same_object(&recorded.version)
+            || (found.kind == ObjectKind::Directory
+                && self.observe(&self.note_of(&found))?.is_some()))
     }
 
     /// Moves what is at a path to where nothing is. If it is not what was recorded, it goes

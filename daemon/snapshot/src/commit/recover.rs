@@ -242,10 +242,10 @@ impl Work<'_> {
                     Class::Unknown
                 }
             }
-            Operation::Rmdir { pre, .. } => match self.storage.observe(&at)? {
-                None => Class::Done,
-                Some(found) if found.version.same_object(&pre.recorded.version) => Class::Pending,
-                Some(_) => Class::Unknown,
+            Operation::Rmdir { .. } if !is_there(&at)? => Class::Done,
+            Operation::Rmdir { pre, .. } => match self.is_removable(&at, &pre.recorded)? {
+                true => Class::Pending,
+                false => Class::Unknown,
             },
             Operation::Place { slot, post, .. } => {
                 if is_there(&self.slot(slot))? {

@@ -25,6 +25,9 @@ pub(crate) const STATE_SLOTS: &str = "slots";
 /// Copy of the intent beside its slots, so that slots that nobody knows of any more can
 /// be classified.
 const MANIFEST: &str = "intent";
+/// A directory that is made again; with an inode number behind it, the note that the
+/// directory of that number was.
+pub(super) const AGAIN: &str = "again";
 /// Longest manifest that is read back; one line an operation is far below it.
 const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 /// Slot directories that are made at once.
@@ -452,6 +455,16 @@ impl Work<'_> {
 
     fn clear_directory(&self) -> io::Result<()> {
         absent_is_fine(self.storage.remove_file(&self.slot(MANIFEST)))?;
+        let removed = self.storage.remove_directory(&self.slots);
+        if !matches!(&removed, Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty) {
+            return absent_is_fine(removed);
+        }
+        for raw in self.storage.list(&self.slots)? {
+            let name = String::from_utf8(raw).map_err(|_| io::ErrorKind::InvalidData)?;
+            if name.starts_with(AGAIN) {
+                absent_is_fine(self.storage.remove_directory(&self.slot(&name)))?;
+            }
+        }
         absent_is_fine(self.storage.remove_directory(&self.slots))
     }
 }

@@ -564,36 +564,54 @@ fn a_file_that_is_open_for_writing_is_not_replaced() {
 }
 
 /// Closes a file once a directory is made again: what was done was taken back.
-struct ClosesLate(Mutex<Option<fs::File>>);
+struct ClosesLate {
+    file: Mutex<Option<fs::File>>,
+    /// Whether a directory that was made again can be moved: not by who may not write to it.
+    moves: bool,
+    /// Whether the last operation noted one.
+    noted: AtomicBool,
+}
 
 impl Tap for ClosesLate {
     fn before(&self, operation: &'static str) -> io::Result<()> {
+        let notes = operation == "make_own_directory";
+        let noted = self.noted.swap(notes, Ordering::SeqCst);
         if operation == "make_directory" {
-            self.0.lock().expect("not poisoned").take();
+            self.file.lock().expect("not poisoned").take();
         }
-        Ok(())
+        match operation {
+            "rename" if noted && !self.moves => Err(io::ErrorKind::PermissionDenied.into()),
+            _ => Ok(()),
+        }
     }
 }
 
 #[test]
 fn a_commit_that_waited_for_a_writer_removes_its_directories_all_the_same() {
-    let scratch = Scratch::in_memory();
-    scratch.write("edited", "original");
-    scratch.write("tree/x/y", "original");
-    let file = fs::File::options()
-        .append(true)
-        .open(scratch.path().join("edited"));
-    let tap = ClosesLate(Mutex::new(Some(file.expect("opens"))));
-    let workspace = scratch.open_with(|inner| Arc::new(Tapped { inner, tap }));
-    let mut branch = workspace.snapshot().branch();
-    branch.rm_all("tree").expect("removes");
-    branch.put("edited", "new").expect("writes");
-    let (_, delta) = branch.freeze().expect("freezes");
-    let log = MemoryLog::default();
-    workspace.commit(&delta, &log).expect("commits");
-    assert_eq!(scratch.read("edited"), "new");
-    assert!(!scratch.path().join("tree").exists());
-    assert_eq!(settle(&workspace, &log), []);
+    for moves in [true, false] {
+        let scratch = Scratch::in_memory();
+        scratch.write("edited", "original");
+        scratch.write("tree/x/y", "original");
+        let file = fs::File::options()
+            .append(true)
+            .open(scratch.path().join("edited"));
+        let tap = ClosesLate {
+            file: Mutex::new(Some(file.expect("opens"))),
+            moves,
+            noted: AtomicBool::new(false),
+        };
+        let workspace = scratch.open_with(|inner| Arc::new(Tapped { inner, tap }));
+        let mut branch = workspace.snapshot().branch();
+        branch.rm_all("tree").expect("removes");
+        branch.put("edited", "new").expect("writes");
+        let (_, delta) = branch.freeze().expect("freezes");
+        let log = MemoryLog::default();
+        workspace.commit(&delta, &log).expect("commits");
+        assert_eq!(scratch.read("edited"), "new");
+        assert!(!scratch.path().join("tree").exists());
+        assert_eq!(settle(&workspace, &log), []);
+        assert!(scratch.leftovers().is_empty(), "{:?}", scratch.leftovers());
+    }
 }
 
 #[test]

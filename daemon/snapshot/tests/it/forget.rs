@@ -13,6 +13,7 @@ use crate::volatile::{Deaf, Disk, Volatile};
 use forerun_snapshot::{Branch, IntentState, Recovery, Retention, Storage, Timestamp, Workspace};
 use forerun_types::{CommitId, Digest};
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,8 +54,8 @@ const EXPIRE_ALL: Retention = Retention {
 };
 
 impl Story<'_> {
-    /// Plays it with the power for so many operations.
-    fn play(&self, operations: usize, scratch: Scratch, deaf: Option<Deaf>) -> Machine {
+    /// Plays it as long as there is power.
+    fn play(&self, power: &Arc<Power>, scratch: Scratch, deaf: Option<Deaf>) -> Machine {
         (self.base)(&scratch);
         let mut machine = Machine {
             disk: Disk::of(&scratch, deaf),
@@ -64,13 +65,12 @@ impl Story<'_> {
             is_done: false,
             scratch,
         };
-        let power = Power::for_operations(operations);
-        let workspace = machine.open(&power);
+        let workspace = machine.open(power);
         let mut undoable = Vec::new();
         for step in self.steps {
             let log = StoppingLog {
                 inner: &machine.log,
-                power: Arc::clone(&power),
+                power: Arc::clone(power),
             };
             let done = match step {
                 Step::Commit(change) => {
@@ -113,7 +113,7 @@ impl Story<'_> {
 
     fn check_on(&self, scratch: &dyn Fn() -> Scratch, deaf: Option<Deaf>, cuts: Cuts) {
         self.stop_everywhere(cuts, &|operations, survival, context| {
-            let machine = self.play(operations, scratch(), deaf);
+            let machine = self.play(&Power::for_operations(operations), scratch(), deaf);
             machine.disk.forget(survival);
             machine.recover_and_check(context);
             machine.is_done
@@ -124,7 +124,8 @@ impl Story<'_> {
     /// time.
     fn check_with_stopped_recoveries(&self, cuts: Cuts) {
         self.stop_everywhere(cuts, &|operations, survival, context| {
-            let machine = self.play(operations, Scratch::in_memory(), None);
+            let power = Power::for_operations(operations);
+            let machine = self.play(&power, Scratch::in_memory(), None);
             machine.disk.forget(survival);
             let mut context = context.to_owned();
             for stop in 0.. {
@@ -137,6 +138,25 @@ impl Story<'_> {
             machine.recover_and_check(&context);
             machine.is_done
         });
+    }
+
+    /// The same, and a file that is to be replaced or moved is open for writing for a
+    /// moment, each in turn: what was applied is taken back, and applied again.
+    fn check_with_writers(&self, cuts: Cuts) {
+        for leases in 0.. {
+            let is_met = Cell::new(false);
+            self.stop_everywhere(cuts, &|operations, survival, context| {
+                let power = Power::with_writer(operations, leases);
+                let machine = self.play(&power, Scratch::in_memory(), None);
+                is_met.set(is_met.get() || power.met_writer());
+                machine.disk.forget(survival);
+                machine.recover_and_check(&format!("{context}, after {leases} leases"));
+                machine.is_done
+            });
+            if !is_met.get() {
+                return;
+            }
+        }
     }
 
     /// Until it is done without a stop.
@@ -178,6 +198,10 @@ fn one_cut(name: &str, operations: usize) -> Vec<Survival> {
 /// Only what was synced.
 fn worst_cut(_: &str, _: usize) -> Vec<Survival> {
     vec![Survival::Synced]
+}
+
+fn unlimited() -> Arc<Power> {
+    Power::for_operations(usize::MAX)
 }
 
 /// The same in each run.
@@ -321,6 +345,18 @@ fn a_recovery_may_lose_power_as_often_as_it_likes() {
 }
 
 #[test]
+fn a_commit_that_waited_for_a_writer_is_there_whole_or_not_at_all() {
+    check(
+        |name| name == "delete a tree",
+        |story| story.check_with_writers(all_cuts),
+    );
+    check(
+        |name| ["directory becomes file", "everything"].contains(&name),
+        |story| story.check_with_writers(one_cut),
+    );
+}
+
+#[test]
 fn a_commit_that_was_never_flushed_comes_back() {
     for (name, change) in shapes() {
         let change = |branch: &mut Branch| change(branch).expect("changes");
@@ -329,7 +365,7 @@ fn a_commit_that_was_never_flushed_comes_back() {
             base: &base,
             steps: &[Step::Commit(&change)],
         };
-        let machine = story.play(usize::MAX, Scratch::in_memory(), None);
+        let machine = story.play(&unlimited(), Scratch::in_memory(), None);
         assert!(machine.is_done, "{name}");
         machine.disk.forget(Survival::Synced);
         assert_eq!(machine.scratch.manifest(), machine.trees[0], "{name}");
@@ -461,7 +497,7 @@ fn slots_in_the_workspace_are_there_after_the_power_went() {
         |name| name == "create",
         |story| {
             let steps = &story.steps[..1];
-            let machine = Story { steps, ..*story }.play(usize::MAX, scratch(), None);
+            let machine = Story { steps, ..*story }.play(&unlimited(), scratch(), None);
             machine.disk.forget(Survival::Synced);
             let ignored = machine.scratch.read(".forerun/.gitignore");
             assert!(ignored.contains("/slots"), "{ignored:?}");
@@ -485,7 +521,8 @@ fn a_recovery_keeps_what_a_person_did_after_the_power_went() {
             steps: &[Step::Commit(&change), Step::Flush],
         };
         story.stop_everywhere(all_cuts, &|operations, survival, context| {
-            let machine = story.play(operations, Scratch::in_memory(), None);
+            let power = Power::for_operations(operations);
+            let machine = story.play(&power, Scratch::in_memory(), None);
             machine.disk.forget(survival);
             machine.scratch.write(path, "by a person");
             let workspace = machine.scratch.open();
@@ -539,7 +576,7 @@ fn every_sync_is_needed() {
         steps: &[Step::Commit(&change)],
     };
     let checked = || {
-        let machine = story.play(usize::MAX, Scratch::in_memory(), Some(Deaf::Everything));
+        let machine = story.play(&unlimited(), Scratch::in_memory(), Some(Deaf::Everything));
         machine.disk.forget(Survival::Synced);
         assert!(machine.recover_stopped(usize::MAX, Survival::Synced));
         machine.recover_and_check("recovery");

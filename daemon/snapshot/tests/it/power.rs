@@ -1,4 +1,5 @@
-//! A machine whose power goes off after so many changes of its storage and of its log.
+//! A machine whose power goes off after so many changes of its storage and of its log, and
+//! where somebody may have a file open for writing when that is in the way.
 
 use crate::support::{MemoryLog, delegate};
 use forerun_snapshot::{
@@ -9,19 +10,31 @@ use forerun_types::{CommitId, Digest};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 /// Counts changes down; at zero the machine is off, and everything fails.
-#[derive(Default)]
 pub(crate) struct Power {
     left: AtomicUsize,
+    /// Leases until one is not to be had, once.
+    leases: AtomicIsize,
 }
 
 impl Power {
     pub(crate) fn for_operations(left: usize) -> Arc<Power> {
+        Power::with_writer(left, isize::MAX)
+    }
+
+    /// After so many leases a file is open for writing, and is not the next time.
+    pub(crate) fn with_writer(left: usize, leases: isize) -> Arc<Power> {
         Arc::new(Power {
             left: AtomicUsize::new(left),
+            leases: AtomicIsize::new(leases),
         })
+    }
+
+    /// Whether so many leases were asked for.
+    pub(crate) fn met_writer(&self) -> bool {
+        self.leases.load(Ordering::SeqCst) < 0
     }
 
     /// Whether one more operation takes place.
@@ -52,8 +65,14 @@ pub(crate) struct Stopping {
 }
 
 impl Storage for Stopping {
-    delegate!(inner: observe digest read read_link list is_writable same_mount moves_directories lease);
+    delegate!(inner: observe digest read read_link list is_writable same_mount moves_directories);
 
+    fn lease(&self, at: &Location, ino: u64) -> io::Result<Option<Box<dyn Lease>>> {
+        match self.power.leases.fetch_sub(1, Ordering::SeqCst) {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            _ => self.inner.lease(at, ino),
+        }
+    }
     fn make_own_directory(&self, at: &Location) -> io::Result<()> {
         self.power.change(|| self.inner.make_own_directory(at))
     }
