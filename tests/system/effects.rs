@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -44,24 +44,29 @@ impl Server {
             .with_single_cert(certificates, key)
             .expect("fits");
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let server = Server {
-            address: listener.local_addr().expect("an address"),
-            seen: Arc::default(),
-        };
-        let serving = server.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                if let Ok(stream) = acceptor.accept(stream).await {
-                    let server = serving.clone();
-                    tokio::spawn(async move { server.answer(stream, Arc::new(|_| {})).await });
-                }
+        Server::listening(move |server, stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let stream = acceptor.accept(stream).await.ok()?;
+                server.answer(stream, Arc::new(|_| {})).await
             }
-        });
-        server
+        })
+        .await
     }
 
     async fn with(meanwhile: Meanwhile) -> Server {
+        Server::listening(move |server, stream| {
+            let meanwhile = Arc::clone(&meanwhile);
+            async move { server.answer(stream, meanwhile).await }
+        })
+        .await
+    }
+
+    /// Has each connection answered in a task of its own.
+    async fn listening<A>(answer: impl Fn(Server, TcpStream) -> A + Send + 'static) -> Server
+    where
+        A: Future<Output = Option<()>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let server = Server {
             address: listener.local_addr().expect("an address"),
@@ -70,8 +75,7 @@ impl Server {
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (server, meanwhile) = (serving.clone(), Arc::clone(&meanwhile));
-                tokio::spawn(async move { server.answer(stream, meanwhile).await });
+                tokio::spawn(answer(serving.clone(), stream));
             }
         });
         server

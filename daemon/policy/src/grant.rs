@@ -7,12 +7,10 @@
 
 use crate::source::Source;
 use crate::{Layer, PolicyError};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Actions that are alike enough to be allowed together.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grant {
     /// Calls of a tool.
     Call {
