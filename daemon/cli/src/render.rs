@@ -23,10 +23,12 @@ fn text(kind: &EventKind, style: Style) -> Option<String> {
         EventKind::Opened {
             workspace,
             policy,
+            audit,
             depth,
             ..
         } => {
-            format!("session on {workspace} (policy {policy}, depth {depth})")
+            let noted = if *audit { ", audit only" } else { "" };
+            format!("session on {workspace} (policy {policy}{noted}, depth {depth})")
         }
         EventKind::AgentAttached {
             role,
